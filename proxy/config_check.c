@@ -1,0 +1,248 @@
+/*
+ * What holds between the keys of a configuration, and what follows from them: absolute paths, the number of
+ * workers, lag classes, the database entry "*". Runs once, when all lines have been read, also where there
+ * were faults, so that one run shows everything there is to mend. Control thread.
+ *
+ * Invariant: where no fault was counted the configuration is complete; nobody behind sw_config_load() checks
+ * it again.
+ */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <arpa/inet.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/config_load.h"
+
+/* The folder of a file, absolute, without symbolic links in it: it stays right when the process changes its
+ * folder. */
+static bool find_folder(const char *path, char out[PATH_MAX])
+{
+	const char *slash = strrchr(path, '/');
+	char *folder =
+	        slash ? sw_mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : sw_mem_strdup(".");
+	bool is_found = realpath(folder, out) != NULL;
+
+	sw_mem_free(folder);
+	return is_found;
+}
+
+/* Puts the folder before a relative path; false where it does not fit. An empty path stays empty. */
+static bool make_absolute(const char *folder, char *path, size_t size)
+{
+	char joined[PATH_MAX + 1024];
+	int len;
+
+	if (!path[0] || path[0] == '/')
+		return true;
+	len = snprintf(joined, sizeof(joined), "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, path);
+	if (len < 0 || (size_t)len >= size)
+		return false;
+	memcpy(path, joined, (size_t)len + 1);
+	return true;
+}
+
+static void finish_paths(struct sw_config_load *load)
+{
+	struct sw_config *config = load->config;
+	const char *base = strrchr(load->path, '/');
+	char folder[PATH_MAX], socket_path[PATH_MAX];
+	int len;
+
+	if (!find_folder(load->path, folder)) {
+		sw_config_fault(load, 0,
+		        "the folder of the file cannot be found: start Seawall with an absolute path");
+		return;
+	}
+	len = snprintf(config->path, sizeof(config->path), "%s", base ? base + 1 : load->path);
+	if ((size_t)len >= sizeof(config->path) || !make_absolute(folder, config->path, sizeof(config->path)))
+		sw_config_fault(load, 0, "the file's path has more than %zu bytes: move it",
+		        sizeof(config->path) - 1);
+	if (!make_absolute(folder, config->auth_file, sizeof(config->auth_file)))
+		sw_config_fault(load, sw_config_key_line(load, "seawall", "auth_file"),
+		        "\"auth_file\": the path behind \"%s\" is too long: move the file", folder);
+	/* What the listener will have to put in a struct sockaddr_un. */
+	len = snprintf(socket_path, sizeof(socket_path), "%s", config->unix_socket_dir);
+	if (!make_absolute(folder, socket_path, sizeof(socket_path)) ||
+	        strlen(socket_path) + strlen("/.s.PGSQL.65535") >=
+	                sizeof(((struct sockaddr_un *)0)->sun_path))
+		sw_config_fault(load, sw_config_key_line(load, "seawall", "unix_socket_dir"),
+		        "\"unix_socket_dir\": \"%s\" is too long for the name of a socket: use a shorter one",
+		        socket_path);
+	else
+		memcpy(config->unix_socket_dir, socket_path, strlen(socket_path) + 1);
+}
+
+static bool is_listen_address(const char *item)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+
+	return strcmp(item, "*") == 0 || strcmp(item, "localhost") == 0 ||
+	       inet_pton(AF_INET, item, address) == 1 || inet_pton(AF_INET6, item, address) == 1;
+}
+
+static void check_listening(struct sw_config_load *load)
+{
+	const struct sw_config *config = load->config;
+	const char *cursor = config->listen_addr, *item;
+	uint32_t line = sw_config_key_line(load, "seawall", "listen_addr");
+	size_t len;
+
+	while (sw_value_next_item(&cursor, &item, &len)) {
+		char *address = sw_mem_strndup(item, len);
+
+		if (!is_listen_address(address))
+			sw_config_fault(load, line,
+			        "\"listen_addr\": \"%s\" is not an address: write IPv4 or IPv6 addresses, "
+			        "localhost or *",
+			        address);
+		sw_mem_free(address);
+	}
+	if (!config->listen_addr[0] && !config->unix_socket_dir[0])
+		sw_config_fault(
+		        load, line, "nothing to listen on: set \"listen_addr\" or \"unix_socket_dir\"");
+}
+
+static void check_login(struct sw_config_load *load)
+{
+	const struct sw_config *config = load->config;
+	uint32_t line = sw_config_key_line(load, "seawall", "auth_file");
+
+	if (config->auth_type != SW_AUTH_TRUST && !config->auth_file[0])
+		sw_config_fault(load, line,
+		        "\"auth_file\" is empty and \"auth_type\" needs it: name the file of users and "
+		        "secrets");
+	if (!config->monitor_user[0])
+		sw_config_fault(load, sw_config_key_line(load, "monitor", "user"),
+		        "\"user\" in [monitor] is missing: name the role that the monitor logs in as");
+	if (!config->monitor_dbname[0])
+		sw_config_fault(load, sw_config_key_line(load, "monitor", "dbname"),
+		        "\"dbname\" in [monitor] is empty: name a database, such as \"postgres\"");
+}
+
+static void check_pools(struct sw_config_load *load)
+{
+	const struct sw_config *config = load->config;
+
+	if (config->min_pool_size > config->default_pool_size)
+		sw_config_fault(load, sw_config_key_line(load, "seawall", "min_pool_size"),
+		        "\"min_pool_size\" (%u) is more than \"default_pool_size\" (%u): lower it",
+		        config->min_pool_size, config->default_pool_size);
+	for (uint32_t i = 0; i < config->database_count; i++) {
+		const struct sw_database_config *database = &load->databases[i].config;
+
+		if (database->pool_size && config->min_pool_size > database->pool_size)
+			sw_config_fault(load, database->line,
+			        "\"%s\": \"pool_size\" (%u) is less than \"min_pool_size\" (%u): raise it",
+			        database->name, database->pool_size, config->min_pool_size);
+	}
+}
+
+static void check_monitor(struct sw_config_load *load)
+{
+	const struct sw_config *config = load->config;
+	char least[SW_VALUE_TEXT_MAX], usual[SW_VALUE_TEXT_MAX];
+
+	if (config->min_interval_us > config->interval_us)
+		sw_config_fault(load, sw_config_key_line(load, "monitor", "min_interval"),
+		        "\"min_interval\" (%s) is more than \"interval\" (%s): lower it",
+		        sw_value_format_time(config->min_interval_us, least),
+		        sw_value_format_time(config->interval_us, usual));
+}
+
+static void check_functions(struct sw_config_load *load)
+{
+	const struct sw_config *config = load->config;
+
+	for (const char **name = config->primary_functions; *name; name++)
+		for (const char **other = config->replica_functions; *other; other++)
+			if (strcmp(*name, *other) == 0)
+				sw_config_fault(load,
+				        sw_config_key_line(load, "routing", "replica_functions"),
+				        "\"%s\" is in \"primary_functions\" and in \"replica_functions\": "
+				        "remove it from one",
+				        *name);
+}
+
+static void finish_workers(struct sw_config *config)
+{
+	long count = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t cpus;
+
+	if (config->workers != 0)
+		return;
+	/* What this process may use, which in a container or under taskset is less than the machine has. */
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		count = CPU_COUNT(&cpus);
+	if (count < 1)
+		count = 1;
+	config->workers = count > SW_WORKERS_MAX ? SW_WORKERS_MAX : (uint32_t)count;
+	config->is_workers_auto = true;
+}
+
+/* The number of a pair of limits; SW_LAG_CLASSES_MAX where there is no room for another pair. */
+static uint32_t find_lag_class(struct sw_config *config, int64_t max_lag_us, uint64_t max_lag_bytes)
+{
+	uint32_t i;
+
+	for (i = 0; i < config->lag_class_count; i++)
+		if (config->lag_classes[i].max_lag_us == max_lag_us &&
+		        config->lag_classes[i].max_lag_bytes == max_lag_bytes)
+			return i;
+	if (i < SW_LAG_CLASSES_MAX) {
+		config->lag_classes[i].max_lag_us = max_lag_us;
+		config->lag_classes[i].max_lag_bytes = max_lag_bytes;
+		config->lag_class_count++;
+	}
+	return i;
+}
+
+static void finish_databases(struct sw_config_load *load)
+{
+	struct sw_config *config = load->config;
+	uint32_t count = config->database_count;
+
+	(void)find_lag_class(config, config->max_lag_us, config->max_lag_bytes);
+	config->databases = sw_mem_zalloc((count ? count : 1) * sizeof(*config->databases));
+	for (uint32_t i = 0; i < count; i++) {
+		const struct sw_database_line *line = &load->databases[i];
+		uint32_t lag_class =
+		        find_lag_class(config, line->max_lag_us ? line->max_lag_us : config->max_lag_us,
+		                line->max_lag_bytes ? line->max_lag_bytes : config->max_lag_bytes);
+
+		config->databases[i] = line->config;
+		config->databases[i].lag_class = (uint8_t)lag_class;
+		if (lag_class == SW_LAG_CLASSES_MAX)
+			sw_config_fault(load, line->config.line,
+			        "\"%s\" has one pair of \"max_lag\" and \"max_lag_bytes\" too many: use at "
+			        "most %d different ones",
+			        line->config.name, SW_LAG_CLASSES_MAX);
+	}
+	if (count == 0) {
+		strcpy(config->databases[0].name, "*");
+		config->database_count = 1;
+	}
+}
+
+void sw_config_finish(struct sw_config_load *load)
+{
+	if (load->config->node_count == 0)
+		sw_config_fault(load, load->nodes_line ? load->nodes_line : load->last_line,
+		        load->nodes_line ? "[nodes] is empty: write a line \"pg1 = host=ADDRESS port=5432\" "
+		                           "for each server"
+		                         : "[nodes] is missing: add the section, with a line \"pg1 = "
+		                           "host=ADDRESS port=5432\" "
+		                           "for each server");
+	finish_paths(load);
+	check_listening(load);
+	check_login(load);
+	check_pools(load);
+	check_monitor(load);
+	check_functions(load);
+	finish_workers(load->config);
+	finish_databases(load);
+}
