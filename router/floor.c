@@ -1,0 +1,91 @@
+/* Floors and events: see floor.h for the argument that each step below relies on. Pure; the caller's thread. */
+#include "router/floor.h"
+
+void sw_floor_add_event(struct sw_floor *floor, int node, bool is_primary, int64_t now_ns)
+{
+	if (is_primary) {
+		/* A bound for this event is one for every earlier event anywhere (rules 1 and 2). */
+		floor->primary_event_ns = now_ns;
+		floor->replica_event_ns = 0;
+		return;
+	}
+	if (floor->replica_event_ns > 0 && floor->replica != node) {
+		/* Only reads that asked for no floor move without resolving the event behind them: let rule 1 cover both. */
+		floor->primary_event_ns = now_ns;
+		floor->replica_event_ns = 0;
+		return;
+	}
+	floor->replica = node;
+	floor->replica_event_ns = now_ns;
+}
+
+static void raise_to(struct sw_floor *floor, struct sw_position at)
+{
+	if (floor->at.timeline == at.timeline)
+		floor->at.lsn = sw_lsn_max(floor->at.lsn, at.lsn);
+	else if (at.timeline > floor->at.timeline)
+		floor->at = at;
+}
+
+/* Rule 1. Resolves every event with one sample of the primary, if there is one. */
+static enum sw_err resolve_by_primary(struct sw_floor *floor, const struct sw_board *board, const struct sw_view *view)
+{
+	int64_t event_ns = floor->primary_event_ns > floor->replica_event_ns ? floor->primary_event_ns :
+									       floor->replica_event_ns;
+	struct sw_position bound;
+
+	if (view->primary < 0 || sw_board_first_after(board, view->primary, event_ns, &bound) != SW_OK)
+		return SW_ERR_AGAIN;
+	raise_to(floor, bound);
+	floor->primary_event_ns = floor->replica_event_ns = 0;
+	return SW_OK;
+}
+
+/* Rule 2. Resolves the event on a replica before the session moves away from it. */
+static enum sw_err resolve_replica_event(struct sw_floor *floor, const struct sw_board *board, const struct sw_view *view)
+{
+	const struct sw_view_node *node = &view->node[floor->replica];
+	struct sw_position bound;
+
+	if (node->is_up && node->since_ns > 0 && node->since_ns < floor->replica_event_ns && node->is_lineage_ok &&
+		sw_board_first_after(board, floor->replica, floor->replica_event_ns, &bound) == SW_OK) {
+		raise_to(floor, bound);
+		floor->replica_event_ns = 0;
+		return SW_OK;
+	}
+	return resolve_by_primary(floor, board, view);
+}
+
+/* Rule 5. */
+static enum sw_err follow_timeline(struct sw_floor *floor, const struct sw_view *view)
+{
+	const struct sw_view_node *primary;
+
+	if (floor->at.timeline == 0 || floor->at.timeline == view->timeline)
+		return SW_OK;
+	if (view->primary < 0)
+		return SW_ERR_AGAIN;
+	primary = &view->node[view->primary];
+	if (primary->sent_ns == 0 || primary->at.timeline <= floor->at.timeline)
+		return SW_ERR_AGAIN;
+	floor->at = primary->at;
+	return SW_OK;
+}
+
+enum sw_err sw_floor_admits(struct sw_floor *floor, const struct sw_board *board, const struct sw_view *view, int node)
+{
+	const struct sw_view_node *replica = &view->node[node];
+
+	if (floor->primary_event_ns > 0 && resolve_by_primary(floor, board, view) != SW_OK)
+		return SW_ERR_AGAIN;
+	if (floor->replica_event_ns > 0 && (floor->replica != node || replica->since_ns >= floor->replica_event_ns) &&
+		resolve_replica_event(floor, board, view) != SW_OK)
+		return SW_ERR_AGAIN;
+	if (follow_timeline(floor, view) != SW_OK)
+		return SW_ERR_AGAIN;
+	if (floor->at.timeline == 0)
+		return SW_OK;
+	if (replica->at.timeline != floor->at.timeline || !sw_lsn_at_least(replica->at.lsn, floor->at.lsn))
+		return SW_ERR_AGAIN;
+	return SW_OK;
+}

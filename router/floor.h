@@ -1,0 +1,55 @@
+/*
+ * The floor of a session: the least WAL position that its next read must see, so that it reads its own writes and never
+ * goes back in time. Pure decisions on the published view; the caller's thread.
+ *
+ * The argument, in full. Call the work of one statement or transaction on a node an event, and let e be a moment after
+ * its end (after its ReadyForQuery was read). A sample of a node is (sent, lsn): its query was sent at 'sent' and answered
+ * with lsn.
+ *
+ * 1. Bound on the primary. What an event on the primary wrote or saw was in its WAL before e: a commit is visible only
+ *    after its record was inserted. So a sample of the primary with sent > e has lsn >= all that the event wrote or saw
+ *    (it samples the *insert* position: with synchronous_commit = off the write position may still lie before it, T24).
+ * 2. Bound on a replica. What an event on replica r saw had been replayed before e, and a replica replays only forward
+ *    while it runs. So a sample of r with sent > e is a bound too, provided that r did not crash in between, for a crashed
+ *    replica opens again behind what it had served (T31). A crash ends the monitor's connection; hence: a sample counts
+ *    only where that connection was established before e (since_ns < e). Otherwise the primary is asked: everything that
+ *    any replica has ever shown is in the primary's WAL, so rule 1 serves for events on replicas as well.
+ * 3. Admission. Replica r may serve a read where its newest sample is at or past the floor: it has replayed all that the
+ *    session saw. A stale sample only makes r look worse. The server connection that is used was proven to belong to the
+ *    sampled incarnation: a pool hands it out only after a sample that was sent after it was established.
+ * 4. An event on r that is not resolved yet does not stand in the way of a further read on r itself, if r has not crashed
+ *    since: since_ns < e.
+ * 5. Timelines. Positions compare only on one timeline (T39). A replica is fit only on the primary's present timeline; a
+ *    floor of an earlier timeline is replaced by the first known position of the new primary, which is past the fork
+ *    point and so past everything that survived. What did not survive cannot be waited for.
+ *
+ * What is not promised: reads on the primary after reads on a replica (T46) are not checked by snapshots here.
+ */
+#ifndef SW_ROUTER_FLOOR_H
+#define SW_ROUTER_FLOOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lagmon/view.h"
+#include "proxy/base/err.h"
+#include "proxy/base/lsn.h"
+
+struct sw_floor {
+	struct sw_position at;      /* timeline 0: no floor yet */
+	int64_t primary_event_ns;   /* end of the last event on the primary that is not in 'at' yet; 0 = none */
+	int64_t replica_event_ns;   /* the same for the last event on 'replica' */
+	int32_t replica;            /* the node of that event */
+};
+
+/* The session ended an event on a node at now_ns (sw_clock_ns read after its last byte arrived). */
+void sw_floor_add_event(struct sw_floor *floor, int node, bool is_primary, int64_t now_ns);
+
+/*
+ * May a read of this session run on replica 'node'? Resolves events with the samples that are there.
+ * SW_OK: yes. SW_ERR_AGAIN: not with what is known now; a later view may say yes.
+ */
+enum sw_err sw_floor_admits(struct sw_floor *floor, const struct sw_board *board, const struct sw_view *view,
+	int node) SW_MUST_USE;
+
+#endif
