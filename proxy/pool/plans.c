@@ -1,0 +1,216 @@
+/*
+ * Plans, the sets of them on server connections, and clients' names for them. Runs on the worker's thread.
+ * Invariant: a plan is in the table while it has a reference; uthash keeps entries in order of insertion, which makes the
+ * first entry of a set the one used longest ago.
+ */
+#include "proxy/pool/plans.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "proxy/base/mem.h"
+#include "router/verdicts.h"
+
+struct kept_plan {
+	struct sw_plan plan;
+	UT_hash_handle hh;
+	size_t key_len;
+	uint8_t key[]; /* the statement's address, then the types */
+};
+
+struct sw_plans {
+	struct kept_plan *kept;
+	uint32_t last_id;
+};
+
+struct sw_held_plan {
+	struct sw_plan *plan;
+	UT_hash_handle hh;
+};
+
+struct sw_named_plan {
+	struct sw_plan *plan;
+	UT_hash_handle hh;
+	char name[];
+};
+
+struct sw_plans *sw_plans_new(void)
+{
+	return SW_NEW(struct sw_plans);
+}
+
+void sw_plans_free(struct sw_plans *plans)
+{
+	if (!plans)
+		return;
+	assert(!plans->kept);
+	sw_mem_free(plans);
+}
+
+struct sw_plan *sw_plans_get(struct sw_plans *plans, struct sw_statement *statement, const uint8_t *types,
+	uint16_t type_count)
+{
+	size_t types_len = (size_t)type_count * 4, key_len = sizeof(statement) + types_len;
+	struct kept_plan *made = sw_mem_zalloc(sizeof(*made) + key_len), *found;
+
+	memcpy(made->key, &statement, sizeof(statement));
+	if (types_len > 0)
+		memcpy(made->key + sizeof(statement), types, types_len);
+	HASH_FIND(hh, plans->kept, made->key, key_len, found);
+	if (found) {
+		sw_mem_free(made);
+		return sw_plan_ref(&found->plan);
+	}
+	sw_statement_ref(statement);
+	made->key_len = key_len;
+	made->plan = (struct sw_plan){.statement = statement,
+		.types = made->key + sizeof(statement),
+		.type_count = type_count,
+		.id = ++plans->last_id,
+		.refs = 1};
+	HASH_ADD_KEYPTR(hh, plans->kept, made->key, key_len, made);
+	return &made->plan;
+}
+
+struct sw_plan *sw_plan_ref(struct sw_plan *plan)
+{
+	plan->refs++;
+	return plan;
+}
+
+void sw_plan_unref(struct sw_plans *plans, struct sw_plan *plan)
+{
+	struct kept_plan *kept = (struct kept_plan *)(void *)plan;
+
+	if (!plan || --plan->refs > 0)
+		return;
+	HASH_DEL(plans->kept, kept);
+	sw_statement_unref(plan->statement);
+	sw_mem_free(kept);
+}
+
+void sw_plan_name(const struct sw_plan *plan, char out[SW_PLAN_NAME_MAX])
+{
+	snprintf(out, SW_PLAN_NAME_MAX, "sw_%x", plan->id);
+}
+
+static struct sw_held_plan *find_held(struct sw_plan_set *set, const struct sw_plan *plan)
+{
+	struct sw_held_plan *held;
+
+	HASH_FIND_PTR(set->held, &plan, held);
+	return held;
+}
+
+bool sw_plan_set_has(struct sw_plan_set *set, const struct sw_plan *plan)
+{
+	struct sw_held_plan *held = find_held(set, plan);
+
+	if (!held)
+		return false;
+	if (held->hh.next) {
+		HASH_DEL(set->held, held);
+		HASH_ADD_PTR(set->held, plan, held);
+	}
+	return true;
+}
+
+void sw_plan_set_add(struct sw_plan_set *set, struct sw_plan *plan)
+{
+	struct sw_held_plan *held;
+
+	if (find_held(set, plan))
+		return;
+	held = SW_NEW(struct sw_held_plan);
+	held->plan = sw_plan_ref(plan);
+	HASH_ADD_PTR(set->held, plan, held);
+}
+
+static void drop_held(struct sw_plan_set *set, struct sw_plans *plans, struct sw_held_plan *held)
+{
+	HASH_DEL(set->held, held);
+	sw_plan_unref(plans, held->plan);
+	sw_mem_free(held);
+}
+
+void sw_plan_set_remove(struct sw_plan_set *set, struct sw_plans *plans, struct sw_plan *plan)
+{
+	struct sw_held_plan *held = find_held(set, plan);
+
+	if (held)
+		drop_held(set, plans, held);
+}
+
+uint32_t sw_plan_set_count(const struct sw_plan_set *set)
+{
+	return HASH_COUNT(set->held);
+}
+
+struct sw_plan *sw_plan_set_oldest(const struct sw_plan_set *set)
+{
+	return set->held ? set->held->plan : NULL;
+}
+
+void sw_plan_set_clear(struct sw_plan_set *set, struct sw_plans *plans)
+{
+	struct sw_held_plan *held, *after;
+
+	HASH_ITER(hh, set->held, held, after)
+		drop_held(set, plans, held);
+}
+
+static struct sw_named_plan *find_named(const struct sw_plan_names *names, const char *name)
+{
+	struct sw_named_plan *named;
+
+	HASH_FIND_STR(names->named, name, named);
+	return named;
+}
+
+struct sw_plan *sw_plan_names_find(const struct sw_plan_names *names, const char *name)
+{
+	struct sw_named_plan *named = find_named(names, name);
+
+	return named ? named->plan : NULL;
+}
+
+void sw_plan_names_set(struct sw_plan_names *names, struct sw_plans *plans, const char *name, struct sw_plan *plan)
+{
+	struct sw_named_plan *named;
+
+	sw_plan_names_remove(names, plans, name);
+	named = sw_mem_zalloc(sizeof(*named) + strlen(name) + 1);
+	strcpy(named->name, name);
+	named->plan = sw_plan_ref(plan);
+	HASH_ADD_STR(names->named, name, named);
+}
+
+static void drop_named(struct sw_plan_names *names, struct sw_plans *plans, struct sw_named_plan *named)
+{
+	HASH_DEL(names->named, named);
+	sw_plan_unref(plans, named->plan);
+	sw_mem_free(named);
+}
+
+void sw_plan_names_remove(struct sw_plan_names *names, struct sw_plans *plans, const char *name)
+{
+	struct sw_named_plan *named = find_named(names, name);
+
+	if (named)
+		drop_named(names, plans, named);
+}
+
+uint32_t sw_plan_names_count(const struct sw_plan_names *names)
+{
+	return HASH_COUNT(names->named);
+}
+
+void sw_plan_names_clear(struct sw_plan_names *names, struct sw_plans *plans)
+{
+	struct sw_named_plan *named, *after;
+
+	HASH_ITER(hh, names->named, named, after)
+		drop_named(names, plans, named);
+}

@@ -1,0 +1,605 @@
+/*
+ * Extended query messages: a batch up to Sync is looked at before its first byte is sent, so that all of it runs on one
+ * node that can do all of it (T67); then its messages go out with the names of statements put right for the server
+ * connection (T61 to T65). Runs on the worker's thread.
+ * What is not here: the answers (relay.c).
+ * Source: PostgreSQL manual, 55.2.3 'Extended Query'.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/config.h"
+#include "proxy/session/session.h"
+#include "proxy/wire/reader.h"
+#include "router/verdicts.h"
+
+/* A batch that is longer goes to the primary without being seen whole. */
+#define BATCH_BYTES_MAX SW_HIGH_WATER_BYTES
+
+/* The names at the head of Bind, Describe and Close must lie within so many bytes. */
+#define NAMES_BYTES_MAX 1024
+
+/* Statements that one client may have prepared by name. */
+#define CLIENT_PLANS_MAX 65536
+
+/* A statement too long to be parsed, in an extended batch. */
+static struct sw_statement unseen_statement = {
+	.verdict = {.pins = SW_PIN_UNSEEN, .statements = 1, .flags = SW_V_DDL, .reason = "statement too long to parse"},
+};
+/* A name that Seawall has not seen prepared. */
+static struct sw_statement unknown_statement = {
+	.verdict = {.statements = 1, .reason = "unknown prepared statement"},
+};
+
+/* One message, as far as it has arrived. */
+struct message {
+	char type;
+	const uint8_t *bytes; /* with its header */
+	size_t len;           /* that are there */
+	size_t total;         /* that there will be */
+};
+
+static bool next_message(const uint8_t *bytes, size_t len, struct message *ret_message)
+{
+	uint32_t length;
+
+	if (len < SW_HEADER_BYTES)
+		return false;
+	length = sw_get_u32(bytes + 1);
+	if (length < 4 || length > SW_MESSAGE_BYTES_MAX)
+		return false; /* told by sw_input_consume when it comes first in line */
+	*ret_message = (struct message){.type = (char)bytes[0], .bytes = bytes, .total = 1 + (size_t)length};
+	ret_message->len = len < ret_message->total ? len : ret_message->total;
+	return true;
+}
+
+static struct sw_reader body_of(const struct message *message)
+{
+	return sw_reader_over(message->bytes + SW_HEADER_BYTES, message->len - SW_HEADER_BYTES);
+}
+
+static void break_protocol(struct sw_session *session, const char *what)
+{
+	sw_session_die(session, SW_END_PROTOCOL, &(struct sw_problem){.severity = "FATAL", .sqlstate = "08P01", .message = what});
+}
+
+/* ---- looking ahead */
+
+#define SCAN_NAMES_MAX 64
+
+struct scan {
+	bool has_sync, has_flush, is_broken;
+	size_t bytes;                 /* looked at, whole messages */
+	uint32_t statement_count, local_count;
+	struct {
+		const char *name;
+		struct sw_statement *statement;
+	} parsed[SCAN_NAMES_MAX];     /* by Parse in this batch */
+	uint32_t parsed_count;
+};
+
+/* What a client's name means at this point of the batch. */
+static struct sw_statement *statement_named(struct sw_session *session, const struct scan *scan, const char *name)
+{
+	struct sw_plan *plan;
+
+	for (uint32_t i = scan->parsed_count; i-- > 0;)
+		if (strcmp(scan->parsed[i].name, name) == 0)
+			return scan->parsed[i].statement;
+	plan = *name ? sw_plan_names_find(&session->plans, name) : session->unnamed;
+	/* The verdict may be older than the catalog: ask for it again. */
+	return plan ? sw_session_statement(session, plan->statement->text, plan->statement->len) : &unknown_statement;
+}
+
+static void scan_statement(struct sw_session *session, struct scan *scan, struct sw_statement *statement)
+{
+	scan->statement_count++;
+	scan->local_count += sw_local_is(session, statement);
+	sw_unit_add(session, session->unit, statement);
+}
+
+static void scan_parse(struct sw_session *session, struct scan *scan, const struct message *message)
+{
+	struct sw_reader body = body_of(message);
+	const char *name = sw_read_text(&body), *text = sw_read_text(&body);
+	struct sw_statement *statement;
+
+	if (body.failed) {
+		scan->is_broken = true;
+		return;
+	}
+	statement = sw_session_statement(session, text, strlen(text));
+	scan_statement(session, scan, statement);
+	if (scan->parsed_count == SCAN_NAMES_MAX) {
+		session->unit->is_read = false; /* too many to follow: the primary can do all of them */
+		return;
+	}
+	/* Kept alive over later look-ups; given back by free_scan. */
+	sw_statement_ref(statement);
+	scan->parsed[scan->parsed_count].name = name;
+	scan->parsed[scan->parsed_count++].statement = statement;
+}
+
+static void scan_message(struct sw_session *session, struct scan *scan, const struct message *message)
+{
+	struct sw_reader body = body_of(message);
+	const char *name;
+
+	switch (message->type) {
+	case 'P':
+		scan_parse(session, scan, message);
+		break;
+	case 'B':
+		sw_read_text(&body);
+		name = sw_read_text(&body);
+		scan_statement(session, scan, statement_named(session, scan, name));
+		break;
+	case 'D':
+		if (sw_read_u8(&body) == 'S') {
+			name = sw_read_text(&body);
+			scan_statement(session, scan, statement_named(session, scan, name));
+		}
+		break;
+	case 'S':
+		scan->has_sync = true;
+		break;
+	case 'H':
+		scan->has_flush = true;
+		break;
+	default:
+		break;
+	}
+	scan->is_broken |= body.failed;
+}
+
+/* Looks at whole messages up to Sync or Flush, and adds what they do to the unit. */
+static void scan_batch(struct sw_session *session, struct scan *scan, const uint8_t *bytes, size_t len)
+{
+	struct message message;
+
+	while (!scan->has_sync && !scan->has_flush && next_message(bytes + scan->bytes, len - scan->bytes, &message)) {
+		if (message.len < message.total || !strchr("PBDECHS", message.type) || message.type == '\0')
+			break;
+		scan_message(session, scan, &message);
+		scan->bytes += message.total;
+	}
+}
+
+static void free_scan(struct scan *scan)
+{
+	while (scan->parsed_count > 0)
+		sw_statement_unref(scan->parsed[--scan->parsed_count].statement);
+}
+
+/* Is the whole batch there? A cheap look at headers only. */
+static bool has_whole_batch(const uint8_t *bytes, size_t len)
+{
+	struct message message;
+
+	for (size_t at = 0; next_message(bytes + at, len - at, &message) && message.len == message.total; at += message.total)
+		if (message.type == 'S' || message.type == 'H' || !strchr("PBDEC", message.type))
+			return true;
+	return false;
+}
+
+/* ---- sending */
+
+static struct sw_buf *out_of(struct sw_session *session)
+{
+	return &session->engine->assembly;
+}
+
+static void flush(struct sw_session *session)
+{
+	struct sw_buf *out = out_of(session);
+
+	sw_stream_write(&session->server->stream, sw_buf_data(out), sw_buf_len(out));
+	sw_buf_clear(out);
+}
+
+/* The message as it is. What has not arrived of it follows through session->pass. */
+static void send_raw(struct sw_session *session, const struct message *message)
+{
+	sw_msg_bytes(out_of(session), message->bytes, message->len);
+	session->pass = message->total - message->len;
+}
+
+/* The message with one of its texts replaced: body[at..at + old_len) becomes text. */
+static void send_renamed(struct sw_session *session, const struct message *message, size_t at, size_t old_len, const char *text)
+{
+	struct sw_buf *out = out_of(session);
+	const uint8_t *body = message->bytes + SW_HEADER_BYTES;
+	size_t body_len = message->len - SW_HEADER_BYTES;
+
+	sw_msg_u8(out, (uint8_t)message->type);
+	sw_msg_u32(out, (uint32_t)(message->total - 1 - old_len + strlen(text)));
+	sw_msg_bytes(out, body, at);
+	sw_msg_bytes(out, text, strlen(text));
+	sw_msg_bytes(out, body + at + old_len, body_len - at - old_len);
+	session->pass = message->total - message->len;
+}
+
+/* The server will speak of 'theirs' where the client knows the statement as 'ours'. */
+static void note_rename(struct sw_unit *unit, const char *theirs, const char *ours)
+{
+	snprintf(unit->their_name, sizeof(unit->their_name), "%s", theirs);
+	snprintf(unit->our_name, sizeof(unit->our_name), "%s", ours);
+}
+
+static void make_room_for_plan(struct sw_session *session, struct sw_unit *unit)
+{
+	struct sw_plan_set *set = &session->server->plans;
+	char name[SW_PLAN_NAME_MAX];
+
+	while (sw_plan_set_count(set) >= session->engine->config->max_prepared_statements && sw_plan_set_count(set) > 0) {
+		struct sw_plan *oldest = sw_plan_set_oldest(set);
+
+		sw_plan_name(oldest, name);
+		sw_msg_close_statement(out_of(session), name);
+		sw_plan_set_remove(set, session->engine->plans, oldest);
+		sw_unit_expect(unit, SW_EXPECT_OWN_CLOSE, NULL, NULL);
+	}
+}
+
+/* Sends Parse for a plan that the server connection lacks. */
+static void prepare(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan, enum sw_expect_kind kind,
+	const char *client_name)
+{
+	char name[SW_PLAN_NAME_MAX];
+
+	make_room_for_plan(session, unit);
+	sw_plan_name(plan, name);
+	sw_msg_parse(out_of(session), name, plan->statement->text, plan->types, plan->type_count);
+	sw_plan_set_add(&session->server->plans, plan);
+	sw_unit_expect(unit, kind, plan, client_name);
+}
+
+static void prepare_unnamed(struct sw_session *session, struct sw_unit *unit)
+{
+	struct sw_plan *plan = session->unnamed;
+
+	if (session->server->unnamed_of == session->number)
+		return;
+	if (plan) {
+		sw_msg_parse(out_of(session), "", plan->statement->text, plan->types, plan->type_count);
+		sw_unit_expect(unit, SW_EXPECT_OWN_PARSE, plan, NULL);
+		unit->expects[(unit->expect_first + unit->expect_count - 1) & (unit->expect_size - 1)].is_unnamed = true;
+		session->server->unnamed_of = session->number;
+	} else {
+		/* The client has none; what another left there must not serve instead. */
+		sw_msg_close_statement(out_of(session), "");
+		sw_unit_expect(unit, SW_EXPECT_OWN_CLOSE, NULL, NULL);
+		session->server->unnamed_of = 0;
+	}
+}
+
+static void set_unnamed(struct sw_session *session, struct sw_plan *plan)
+{
+	sw_plan_unref(session->engine->plans, session->unnamed);
+	session->unnamed = plan ? sw_plan_ref(plan) : NULL;
+}
+
+static void send_named_parse(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan, const char *name)
+{
+	struct sw_plan *known = sw_plan_names_find(&session->plans, name);
+	char sw_name[SW_PLAN_NAME_MAX];
+
+	if (known && !(unit->is_again && known == plan)) {
+		/* A server would refuse the second of that name, so let it: with a name that it has. */
+		if (!sw_plan_set_has(&session->server->plans, known))
+			prepare(session, unit, known, SW_EXPECT_OWN_PARSE, NULL);
+		sw_plan_name(known, sw_name);
+		note_rename(unit, sw_name, name);
+		sw_msg_parse(out_of(session), sw_name, plan->statement->text, plan->types, plan->type_count);
+		sw_unit_expect(unit, SW_EXPECT_PARSE, NULL, NULL);
+		return;
+	}
+	if (sw_plan_set_has(&session->server->plans, plan))
+		sw_unit_expect(unit, SW_EXPECT_FAKE_PARSE, plan, name);
+	else
+		prepare(session, unit, plan, SW_EXPECT_PARSE, name);
+	sw_plan_names_set(&session->plans, session->engine->plans, name, plan);
+}
+
+static bool send_parse(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+{
+	struct sw_reader body = body_of(message);
+	const char *name = sw_read_text(&body), *text = sw_read_text(&body);
+	uint16_t type_count = sw_read_u16(&body);
+	const uint8_t *types = sw_read_bytes(&body, (size_t)type_count * 4);
+	struct sw_plan *plan;
+
+	if (!sw_reader_is_done(&body)) {
+		break_protocol(session, "malformed Parse message");
+		return false;
+	}
+	if (sw_plan_names_count(&session->plans) >= CLIENT_PLANS_MAX) {
+		break_protocol(session, "too many prepared statements in one session");
+		return false;
+	}
+	plan = sw_plans_get(session->engine->plans, sw_session_statement(session, text, strlen(text)), types, type_count);
+	if (*name) {
+		send_named_parse(session, unit, plan, name);
+	} else {
+		send_raw(session, message);
+		sw_unit_expect(unit, SW_EXPECT_PARSE, plan, NULL);
+		unit->expects[(unit->expect_first + unit->expect_count - 1) & (unit->expect_size - 1)].is_unnamed = true;
+		set_unnamed(session, plan);
+		session->server->unnamed_of = session->number;
+	}
+	sw_plan_unref(session->engine->plans, plan);
+	return true;
+}
+
+/* Bind, Describe 'S' and Close 'S' speak of a statement by the client's name, which starts at body[at]. */
+static void send_about_statement(struct sw_session *session, struct sw_unit *unit, const struct message *message, size_t at,
+	const char *name)
+{
+	struct sw_plan *plan = *name ? sw_plan_names_find(&session->plans, name) : NULL;
+	char theirs[SW_NAME_MAX + 8];
+
+	if (*name == '\0') {
+		prepare_unnamed(session, unit);
+		send_raw(session, message);
+		return;
+	}
+	if (plan) {
+		if (!sw_plan_set_has(&session->server->plans, plan))
+			prepare(session, unit, plan, SW_EXPECT_OWN_PARSE, NULL);
+		sw_plan_name(plan, theirs);
+	} else if (session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN) && strncmp(name, "sw_", 3) != 0) {
+		send_raw(session, message); /* the session's own server connection knows it from elsewhere */
+		return;
+	} else {
+		snprintf(theirs, sizeof(theirs), "?%.60s", name); /* no server knows it: the error is the server's */
+	}
+	note_rename(unit, theirs, name);
+	send_renamed(session, message, at, strlen(name), theirs);
+}
+
+static void send_bind(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+{
+	struct sw_reader body = body_of(message);
+	const char *portal = sw_read_text(&body), *name = sw_read_text(&body);
+
+	send_about_statement(session, unit, message, strlen(portal) + 1, name);
+	sw_unit_expect(unit, SW_EXPECT_BIND, NULL, NULL);
+}
+
+static void send_describe(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+{
+	struct sw_reader body = body_of(message);
+
+	if (sw_read_u8(&body) == 'S')
+		send_about_statement(session, unit, message, 1, sw_read_text(&body));
+	else
+		send_raw(session, message);
+	sw_unit_expect(unit, SW_EXPECT_DESCRIBE, NULL, NULL);
+}
+
+static void send_close(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+{
+	struct sw_reader body = body_of(message);
+	bool is_statement = sw_read_u8(&body) == 'S';
+	const char *name = sw_read_text(&body);
+
+	if (is_statement && *name && !(session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN))) {
+		/* The plan stays on the server connection, for whoever prepares it next. */
+		sw_plan_names_remove(&session->plans, session->engine->plans, name);
+		sw_unit_expect(unit, SW_EXPECT_FAKE_CLOSE, NULL, NULL);
+		return;
+	}
+	if (is_statement && *name && sw_plan_names_find(&session->plans, name)) {
+		sw_plan_names_remove(&session->plans, session->engine->plans, name);
+		sw_unit_expect(unit, SW_EXPECT_FAKE_CLOSE, NULL, NULL);
+		return;
+	}
+	if (is_statement && *name == '\0') {
+		set_unnamed(session, NULL);
+		session->server->unnamed_of = 0;
+	}
+	send_raw(session, message);
+	sw_unit_expect(unit, SW_EXPECT_CLOSE, NULL, NULL);
+}
+
+/* The names at its head must be there and well-formed before a message is sent. */
+static bool are_names_readable(const struct message *message)
+{
+	struct sw_reader body = body_of(message);
+
+	if (message->type == 'D' || message->type == 'C') {
+		uint8_t kind = sw_read_u8(&body);
+
+		if (kind != 'S' && kind != 'P')
+			return false;
+	}
+	if (message->type != 'H' && message->type != 'S')
+		sw_read_text(&body);
+	if (message->type == 'B')
+		sw_read_text(&body);
+	return !body.failed;
+}
+
+/* Must more of the message arrive before it can be handled? */
+static bool is_incomplete(const struct message *message)
+{
+	if (message->len == message->total)
+		return false;
+	if (message->type == 'P')
+		return message->total <= SW_STATEMENT_BYTES_MAX;
+	if (message->type == 'B')
+		return message->len < NAMES_BYTES_MAX;
+	return true;
+}
+
+/* A message beyond what was looked at ahead: its effects are added now. */
+static void add_late(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+{
+	struct scan scan = {.bytes = 0};
+
+	if (message->len < message->total) {
+		if (message->type == 'P')
+			sw_unit_add(session, unit, &unseen_statement);
+		return;
+	}
+	scan_message(session, &scan, message);
+	free_scan(&scan);
+}
+
+/* Handles one message; false where it has to wait or the session ended. */
+static bool send_message(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+{
+	if (unit->has_failed && message->type != 'S') {
+		session->pass_over = message->total - message->len;
+		return true;
+	}
+	if (!strchr("PBDECHS", message->type)) {
+		break_protocol(session, "unexpected message inside an extended query");
+		return false;
+	}
+	if (is_incomplete(message))
+		return false;
+	if (!are_names_readable(message)) {
+		break_protocol(session, "malformed extended query message");
+		return false;
+	}
+	if (unit->scanned >= message->total)
+		unit->scanned -= message->total;
+	else
+		add_late(session, unit, message);
+	switch (message->type) {
+	case 'P':
+		if (message->len == message->total)
+			return send_parse(session, unit, message);
+		send_raw(session, message);
+		sw_unit_expect(unit, SW_EXPECT_PARSE, NULL, NULL);
+		session->server->unnamed_of = 0;
+		break;
+	case 'B':
+		send_bind(session, unit, message);
+		break;
+	case 'D':
+		send_describe(session, unit, message);
+		break;
+	case 'E':
+		send_raw(session, message);
+		sw_unit_expect(unit, SW_EXPECT_EXECUTE, NULL, NULL);
+		break;
+	case 'C':
+		send_close(session, unit, message);
+		break;
+	case 'S':
+		unit->is_sent = true;
+		send_raw(session, message);
+		break;
+	default:
+		send_raw(session, message);
+	}
+	return true;
+}
+
+/* Sends what is there of the batch, in one write. */
+static size_t send_batch(struct sw_session *session, const uint8_t *bytes, size_t len)
+{
+	struct sw_unit *unit = session->unit;
+	struct message message;
+	size_t used = 0;
+
+	while (!unit->is_sent && session->pass == 0 && session->pass_over == 0 && next_message(bytes + used, len - used, &message)) {
+		if (!send_message(session, unit, &message))
+			break;
+		used += message.len;
+		if (sw_buf_len(out_of(session)) > SW_HIGH_WATER_BYTES)
+			break;
+	}
+	if (session->state == SW_SESSION_CLOSING) {
+		sw_buf_clear(out_of(session));
+		return 0;
+	}
+	flush(session);
+	sw_relay_emit_fakes(session);
+	return used;
+}
+
+/* ---- the first message of a batch */
+
+static void keep_request(struct sw_session *session, struct sw_unit *unit, const uint8_t *bytes, bool has_sync)
+{
+	bool is_replica = (int32_t)session->server->pool->key.node != session->engine->view.primary;
+
+	unit->may_retry = has_sync && is_replica && !unit->was_in_transaction && session->pins == 0 &&
+			  (unit->common & SW_V_RETRY || unit->flags & SW_V_BEGIN) &&
+			  sw_buf_append(&unit->request, bytes, unit->scanned) == SW_OK;
+}
+
+/* The BEGIN of a batch that opens a read-only transaction on a replica (T14). */
+static void remember_begin(struct sw_session *session, const struct sw_unit *unit)
+{
+	if (unit->flags & SW_V_BEGIN && unit->statement && !session->begin &&
+		(int32_t)session->server->pool->key.node != session->engine->view.primary)
+		session->begin = sw_mem_strndup(unit->statement->text, unit->statement->len);
+}
+
+/* Makes the unit from what is there; false where more has to arrive, or the batch was answered here. */
+static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t len, size_t *ret_used)
+{
+	struct scan scan = {.bytes = 0};
+	struct sw_unit *unit;
+	bool is_local = false;
+
+	*ret_used = 0;
+	if (!has_whole_batch(bytes, len) && len < BATCH_BYTES_MAX)
+		return false;
+	unit = sw_unit_begin(session);
+	unit->is_extended = unit->is_read = true;
+	scan_batch(session, &scan, bytes, len);
+	unit->scanned = scan.bytes;
+	unit->is_whole = scan.has_sync;
+	if (!scan.has_sync)
+		unit->is_read = false;
+	if (scan.is_broken) {
+		break_protocol(session, "malformed extended query message");
+	} else if (scan.has_sync && scan.local_count == scan.statement_count) {
+		is_local = true;
+	} else if (scan.local_count > 0) {
+		sw_unit_keep_problem(unit, &(struct sw_problem){.sqlstate = "0A000",
+			.message = "a setting of seawall cannot share a pipeline with other statements",
+			.hint = "Send it on its own, followed by Sync."});
+	}
+	free_scan(&scan);
+	if (session->state == SW_SESSION_CLOSING)
+		return false;
+	if (is_local) {
+		size_t used = unit->scanned;
+
+		session->unit = NULL;
+		sw_unit_free(session->engine, unit);
+		sw_local_batch(session, bytes, used);
+		*ret_used = used;
+		return false;
+	}
+	return true;
+}
+
+size_t sw_extended_consume(struct sw_session *session, const uint8_t *bytes, size_t len)
+{
+	size_t used;
+
+	if (session->state == SW_SESSION_UNIT)
+		return send_batch(session, bytes, len);
+	if (!session->unit && !begin_batch(session, bytes, len, &used))
+		return used;
+	switch (sw_route_unit(session, session->unit)) {
+	case SW_ROUTE_WAIT:
+	case SW_ROUTE_ENDED: /* the session skips up to Sync */
+		return 0;
+	case SW_ROUTE_GO:
+		break;
+	}
+	keep_request(session, session->unit, bytes, session->unit->is_whole);
+	remember_begin(session, session->unit);
+	session->state = SW_SESSION_UNIT;
+	return send_batch(session, bytes, len);
+}

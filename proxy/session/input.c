@@ -1,0 +1,258 @@
+/*
+ * What a client sends once it is let in: simple queries, function calls, COPY data, the end; extended messages go to
+ * extended.c. Runs on the worker's thread. A step uses up bytes only when it can do all that they ask for; a step that has to
+ * wait uses none, and is taken again.
+ * Source: PostgreSQL manual, 55.2 'Message Flow'.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/mem.h"
+#include "proxy/config.h"
+#include "proxy/pool/settings.h"
+#include "proxy/session/session.h"
+#include "router/verdicts.h"
+
+/* Never written to: a statement that is too long to be parsed goes to the primary, and the session stays there. */
+static struct sw_statement unseen_statement = {
+	.verdict = {.pins = SW_PIN_UNSEEN, .statements = 1, .flags = SW_V_DDL, .reason = "statement too long to parse"},
+};
+static struct sw_statement call_statement = {
+	.verdict = {.statements = 1, .reason = "function call message"},
+};
+
+static void break_protocol(struct sw_session *session, const char *what)
+{
+	sw_session_die(session, SW_END_PROTOCOL, &(struct sw_problem){.severity = "FATAL", .sqlstate = "08P01", .message = what});
+}
+
+struct sw_statement *sw_session_statement(struct sw_session *session, const char *text, size_t len)
+{
+	const struct sw_config *config = session->engine->config;
+	struct sw_classify_env env = {
+		.catalog = session->database->catalog,
+		.primary_functions = (const char *const *)config->primary_functions,
+		.replica_functions = (const char *const *)config->replica_functions,
+		.standard_conforming_strings = !(sw_settings_flags(session->vars) & SW_SETTINGS_BACKSLASH),
+	};
+
+	return sw_verdicts_get(session->engine->verdicts, text, len, session->database->number, &env);
+}
+
+/* Passes what is there of a message to the server; the rest follows through session->pass. */
+static size_t forward(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
+{
+	size_t now = len < total ? len : total;
+
+	sw_stream_write(&session->server->stream, bytes, now);
+	session->pass = total - now;
+	return now;
+}
+
+/* Keeps the request of a read on a replica, to be sent again elsewhere if the replica refuses or fails. */
+static void keep_request(struct sw_session *session, struct sw_unit *unit, const uint8_t *bytes, size_t total)
+{
+	bool is_replica = (int32_t)session->server->pool->key.node != session->engine->view.primary;
+
+	unit->may_retry = is_replica && !unit->was_in_transaction && session->pins == 0 &&
+			  (unit->common & SW_V_RETRY || unit->flags & SW_V_BEGIN) &&
+			  sw_buf_append(&unit->request, bytes, total) == SW_OK;
+}
+
+/* A BEGIN that goes to a replica is remembered: the transaction may yet have to move to the primary. */
+static void remember_begin(struct sw_session *session, const struct sw_unit *unit, const char *text, size_t len)
+{
+	if (unit->flags & SW_V_BEGIN && (int32_t)session->server->pool->key.node != session->engine->view.primary && !session->begin)
+		session->begin = sw_mem_strndup(text, len);
+}
+
+static size_t consume_query(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
+{
+	const char *text = (const char *)bytes + SW_HEADER_BYTES;
+	struct sw_statement *statement = &unseen_statement;
+	struct sw_unit *unit = session->unit;
+	bool is_short = total <= SW_STATEMENT_BYTES_MAX;
+
+	if (is_short && len < total)
+		return 0;
+	if (is_short) {
+		if (total == SW_HEADER_BYTES || bytes[total - 1] != '\0') {
+			break_protocol(session, "invalid string in message");
+			return 0;
+		}
+		statement = sw_session_statement(session, text, total - SW_HEADER_BYTES - 1);
+		if (sw_local_query(session, statement))
+			return total;
+	}
+	if (!unit) {
+		unit = sw_unit_begin(session);
+		unit->is_read = true;
+		sw_unit_add(session, unit, statement);
+	}
+	switch (sw_route_unit(session, unit)) {
+	case SW_ROUTE_WAIT:
+		return 0;
+	case SW_ROUTE_ENDED:
+		if (session->state != SW_SESSION_CLOSING)
+			session->pass_over = total > len ? total - len : 0;
+		return total < len ? total : len;
+	case SW_ROUTE_GO:
+		break;
+	}
+	if (is_short) {
+		keep_request(session, unit, bytes, total);
+		remember_begin(session, unit, text, total - SW_HEADER_BYTES - 1);
+	}
+	session->server->unnamed_of = 0; /* a simple query destroys the unnamed statement (T62) */
+	unit->is_sent = true;
+	session->state = SW_SESSION_UNIT;
+	return forward(session, bytes, len, total);
+}
+
+static size_t consume_call(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
+{
+	struct sw_unit *unit = session->unit;
+
+	if (!unit) {
+		unit = sw_unit_begin(session);
+		sw_unit_add(session, unit, &call_statement);
+	}
+	switch (sw_route_unit(session, unit)) {
+	case SW_ROUTE_WAIT:
+		return 0;
+	case SW_ROUTE_ENDED:
+		if (session->state != SW_SESSION_CLOSING)
+			session->pass_over = total > len ? total - len : 0;
+		return total < len ? total : len;
+	case SW_ROUTE_GO:
+		break;
+	}
+	unit->is_sent = true;
+	session->state = SW_SESSION_UNIT;
+	return forward(session, bytes, len, total);
+}
+
+/*
+ * While the server wants COPY data everything goes to it; it ignores Sync and Flush then (T21). Rows that arrived together
+ * leave together.
+ */
+static size_t consume_copy(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
+{
+	size_t run = 0;
+
+	while (bytes[run] == 'd' && len - run >= total) {
+		uint32_t length;
+
+		run += total;
+		if (len - run < SW_HEADER_BYTES)
+			break;
+		length = sw_get_u32(bytes + run + 1);
+		if (length < 4 || length > SW_MESSAGE_BYTES_MAX)
+			break;
+		total = 1 + (size_t)length;
+	}
+	if (run > 0) {
+		sw_stream_write(&session->server->stream, bytes, run);
+		return run;
+	}
+	if (bytes[0] != 'd' && bytes[0] != 'H' && bytes[0] != 'S')
+		session->unit->is_copy_in = false; /* the end, or something that the server refuses and leaves the copy for */
+	return forward(session, bytes, len, total);
+}
+
+/* Refused by Seawall: everything up to Sync is dropped, as a server does after an error. */
+static size_t consume_skipped(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
+{
+	struct sw_unit *unit = session->unit;
+	struct sw_buf *out = &session->engine->assembly;
+	size_t now = len < total ? len : total;
+
+	if (bytes[0] != 'S') {
+		session->pass_over = total - now;
+		return now;
+	}
+	sw_msg_ready(out, session->txn_status);
+	session->unit = NULL;
+	session->state = SW_SESSION_READY;
+	sw_unit_free(session->engine, unit);
+	sw_session_send(session, out);
+	return total;
+}
+
+static size_t consume_in_unit(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
+{
+	struct sw_unit *unit = session->unit;
+
+	if (unit->is_skipping)
+		return consume_skipped(session, bytes, len, total);
+	if (unit->is_copy_in)
+		return consume_copy(session, bytes, len, total);
+	if (unit->is_extended && !unit->is_sent)
+		return sw_extended_consume(session, bytes, len);
+	return 0;
+}
+
+static size_t consume_when_ready(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
+{
+	char what[64];
+
+	switch (bytes[0]) {
+	case 'Q':
+		return consume_query(session, bytes, len, total);
+	case 'P':
+	case 'B':
+	case 'D':
+	case 'E':
+	case 'C':
+	case 'H':
+	case 'S':
+		return sw_extended_consume(session, bytes, len);
+	case 'F':
+		return consume_call(session, bytes, len, total);
+	case 'd':
+	case 'c':
+	case 'f': /* left over from a COPY that failed: a server ignores them too */
+		session->pass_over = total > len ? total - len : 0;
+		return total < len ? total : len;
+	case 'X':
+		sw_session_close(session, SW_END_CLIENT);
+		return 0;
+	default:
+		snprintf(what, sizeof(what), "invalid frontend message type %d", bytes[0]);
+		break_protocol(session, what);
+		return 0;
+	}
+}
+
+size_t sw_input_consume(struct sw_session *session, const uint8_t *bytes, size_t len)
+{
+	uint32_t length;
+
+	if (session->pass > 0) {
+		size_t now = len < session->pass ? len : session->pass;
+
+		session->pass -= now;
+		sw_stream_write(&session->server->stream, bytes, now);
+		return now;
+	}
+	if (session->pass_over > 0) {
+		size_t now = len < session->pass_over ? len : session->pass_over;
+
+		session->pass_over -= now;
+		return now;
+	}
+	if (len < SW_HEADER_BYTES)
+		return 0;
+	length = sw_get_u32(bytes + 1);
+	if (length < 4 || length > SW_MESSAGE_BYTES_MAX) {
+		break_protocol(session, "invalid message length");
+		return 0;
+	}
+	if (session->state == SW_SESSION_UNIT)
+		return consume_in_unit(session, bytes, len, 1 + (size_t)length);
+	if (session->state == SW_SESSION_READY)
+		return consume_when_ready(session, bytes, len, 1 + (size_t)length);
+	return 0;
+}

@@ -1,0 +1,324 @@
+/*
+ * What Seawall answers itself, in both query protocols: SET, RESET and SHOW of seawall.*, DEALLOCATE of statements that it
+ * keeps, and everything on the console. Runs on the worker's thread.
+ * What is not here: what the console knows (proxy/admin.c).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/config.h"
+#include "proxy/session/session.h"
+#include "proxy/wire/reader.h"
+#include "router/verdicts.h"
+
+static const char *const level_texts[] = {
+	[SW_LEVEL_OFF] = "off", [SW_LEVEL_EVENTUAL] = "eventual", [SW_LEVEL_SESSION] = "session"};
+
+/* ---- settings of seawall */
+
+const char *sw_local_set(struct sw_session *session, const char *name, const char *value)
+{
+	if (strcasecmp(name, "consistency") != 0)
+		return strcasecmp(name, "last_route") == 0 || strcasecmp(name, "node") == 0 ?
+			       "this setting of seawall can only be shown" :
+			       "this version of seawall has no such setting";
+	for (size_t i = 0; i < sizeof(level_texts) / sizeof(*level_texts); i++) {
+		if (strcasecmp(value, level_texts[i]) == 0) {
+			session->level = (uint8_t)i;
+			session->has_level = true;
+			return NULL;
+		}
+	}
+	return "seawall.consistency is one of off, eventual, session";
+}
+
+static void reset(struct sw_session *session)
+{
+	const struct sw_config *config = session->engine->config;
+
+	session->has_level = false;
+	session->level = (uint8_t)sw_config_level(config, sw_config_database(config, session->database->name),
+		sw_config_user(config, session->user));
+}
+
+static const char *node_name(const struct sw_session *session)
+{
+	return session->route.node >= 0 ? session->engine->config->nodes[session->route.node].name : "";
+}
+
+static void show_last_route(const struct sw_session *session, char *out, size_t size)
+{
+	const struct sw_route *route = &session->route;
+	char floor[SW_LSN_TEXT_MAX], at[SW_LSN_TEXT_MAX];
+
+	if (route->node < 0) {
+		snprintf(out, size, "none");
+		return;
+	}
+	snprintf(out, size, "node=%s reason=%s why=\"%s\" floor=%" PRIu32 ":%s at=%" PRIu32 ":%s waited=%" PRIu32 "us",
+		node_name(session), sw_route_reason_text(route->reason), route->why, route->floor.timeline,
+		sw_lsn_format(route->floor.lsn, floor), route->at.timeline, sw_lsn_format(route->at.lsn, at), route->waited_us);
+}
+
+/* Writes the value; false where there is no such setting. */
+static bool show(const struct sw_session *session, const char *name, char *out, size_t size)
+{
+	if (strcasecmp(name, "consistency") == 0)
+		snprintf(out, size, "%s", level_texts[session->level]);
+	else if (strcasecmp(name, "last_route") == 0)
+		show_last_route(session, out, size);
+	else if (strcasecmp(name, "node") == 0)
+		snprintf(out, size, "%s", node_name(session));
+	else
+		return false;
+	return true;
+}
+
+/* ---- one statement of our own */
+
+static bool is_deallocate(const struct sw_session *session, const struct sw_verdict *verdict)
+{
+	if (!(verdict->flags & SW_V_DEALLOCATE) || session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN))
+		return false;
+	return verdict->names[0][0] == '\0' || sw_plan_names_find(&session->plans, verdict->names[0]);
+}
+
+bool sw_local_is(const struct sw_session *session, const struct sw_statement *statement)
+{
+	return session->is_console || statement->verdict.flags & SW_V_SEAWALL || is_deallocate(session, &statement->verdict);
+}
+
+static const char *short_name(const struct sw_verdict *verdict)
+{
+	const char *dot = strchr(verdict->names[0], '.');
+
+	return dot ? dot + 1 : verdict->names[0];
+}
+
+static struct sw_problem bad_setting(const struct sw_verdict *verdict, const char *what)
+{
+	(void)verdict;
+	return (struct sw_problem){.severity = "ERROR", .sqlstate = "22023", .message = what,
+		.hint = "SHOW seawall.consistency, seawall.last_route and seawall.node can be shown; seawall.consistency can be set."};
+}
+
+/* Executes it: rows and CommandComplete, or an error. False where it failed. */
+static bool execute(struct sw_session *session, const struct sw_verdict *verdict, bool describes)
+{
+	struct sw_buf *out = &session->engine->assembly;
+	const char *problem_text = NULL, *name = verdict->names[0], *column;
+	char value[512];
+	struct sw_problem problem;
+
+	if (session->txn_status == 'E') {
+		sw_msg_problem(out, &(struct sw_problem){.severity = "ERROR", .sqlstate = "25P02",
+			.message = "current transaction is aborted, commands ignored until end of transaction block"});
+		return false;
+	}
+	if (verdict->flags & SW_V_DEALLOCATE) {
+		if (*name)
+			sw_plan_names_remove(&session->plans, session->engine->plans, name);
+		else
+			sw_plan_names_clear(&session->plans, session->engine->plans);
+		sw_msg_command_complete(out, *name ? "DEALLOCATE" : "DEALLOCATE ALL");
+		return true;
+	}
+	if (verdict->flags & SW_V_SHOW) {
+		const char *row = value;
+
+		if (!show(session, short_name(verdict), value, sizeof(value))) {
+			problem = bad_setting(verdict, "unrecognized configuration parameter of seawall");
+			strcpy(problem.sqlstate, "42704");
+			sw_msg_problem(out, &problem);
+			return false;
+		}
+		column = name;
+		if (describes)
+			sw_msg_row_description(out, &column, 1);
+		sw_msg_data_row(out, &row, 1);
+		sw_msg_command_complete(out, "SHOW");
+		return true;
+	}
+	if (verdict->flags & SW_V_LOCAL)
+		problem_text = "settings of seawall hold for the session: use SET, not SET LOCAL";
+	else if (verdict->value[0])
+		problem_text = sw_local_set(session, short_name(verdict), verdict->value);
+	else
+		reset(session);
+	if (problem_text) {
+		problem = bad_setting(verdict, problem_text);
+		sw_msg_problem(out, &problem);
+		return false;
+	}
+	sw_msg_command_complete(out, verdict->value[0] ? "SET" : "RESET");
+	return true;
+}
+
+static void ask_console(struct sw_session *session, const char *sql)
+{
+	struct sw_console_ask ask = {.session = session->number, .is_admin = session->is_admin, .sql = sql};
+
+	snprintf(ask.user, sizeof(ask.user), "%s", session->user);
+	session->state = SW_SESSION_CONSOLE;
+	session->engine->hooks->on_console(session->engine, &ask);
+}
+
+bool sw_local_query(struct sw_session *session, struct sw_statement *statement)
+{
+	struct sw_buf *out = &session->engine->assembly;
+
+	if (!sw_local_is(session, statement) || session->unit)
+		return false;
+	session->queries++;
+	if (session->is_console) {
+		ask_console(session, statement->text);
+		return true;
+	}
+	execute(session, &statement->verdict, true);
+	sw_msg_ready(out, session->txn_status);
+	sw_session_send(session, out);
+	return true;
+}
+
+void sw_session_console_reply(struct sw_engine *engine, uint64_t number, const void *messages, size_t len)
+{
+	SW_LIST_EACH(&engine->sessions, at, after) {
+		struct sw_session *session = SW_CONTAINER_OF(at, struct sw_session, entry);
+
+		if (session->number != number || session->state != SW_SESSION_CONSOLE)
+			continue;
+		sw_stream_write(&session->stream, messages, len);
+		sw_msg_ready(&engine->assembly, 'I');
+		sw_session_send(session, &engine->assembly);
+		session->state = SW_SESSION_READY;
+		sw_session_resume(session);
+		return;
+	}
+}
+
+/* ---- the extended protocol */
+
+struct batch {
+	struct sw_session *session;
+	struct sw_statement *bound; /* of the portal; a reference */
+	bool has_failed;
+};
+
+static struct sw_statement *named(struct sw_session *session, const char *name)
+{
+	struct sw_plan *plan = *name ? sw_plan_names_find(&session->plans, name) : session->unnamed;
+
+	return plan ? plan->statement : NULL;
+}
+
+static void on_parse(struct batch *batch, struct sw_reader *body)
+{
+	struct sw_session *session = batch->session;
+	struct sw_plans *plans = session->engine->plans;
+	const char *name = sw_read_text(body), *text = sw_read_text(body);
+	struct sw_plan *plan = sw_plans_get(plans, sw_session_statement(session, text, strlen(text)), NULL, 0);
+
+	if (*name) {
+		sw_plan_names_set(&session->plans, plans, name, plan);
+	} else {
+		sw_plan_unref(plans, session->unnamed);
+		session->unnamed = sw_plan_ref(plan);
+	}
+	sw_plan_unref(plans, plan);
+	sw_msg_end(&session->engine->assembly, sw_msg_begin(&session->engine->assembly, '1'));
+}
+
+static void on_bind(struct batch *batch, struct sw_reader *body)
+{
+	struct sw_statement *statement;
+
+	sw_read_text(body);
+	statement = named(batch->session, sw_read_text(body));
+	if (statement)
+		sw_statement_ref(statement);
+	if (batch->bound)
+		sw_statement_unref(batch->bound);
+	batch->bound = statement;
+	sw_msg_end(&batch->session->engine->assembly, sw_msg_begin(&batch->session->engine->assembly, '2'));
+}
+
+static void on_describe(struct batch *batch, struct sw_reader *body)
+{
+	struct sw_buf *out = &batch->session->engine->assembly;
+	bool is_statement = sw_read_u8(body) == 'S';
+	struct sw_statement *statement = is_statement ? named(batch->session, sw_read_text(body)) : batch->bound;
+	size_t mark;
+
+	if (is_statement) {
+		mark = sw_msg_begin(out, 't');
+		sw_msg_u16(out, 0);
+		sw_msg_end(out, mark);
+	}
+	if (statement && statement->verdict.flags & SW_V_SHOW) {
+		const char *column = statement->verdict.names[0];
+
+		sw_msg_row_description(out, &column, 1);
+	} else {
+		sw_msg_end(out, sw_msg_begin(out, 'n'));
+	}
+}
+
+static void on_close(struct batch *batch, struct sw_reader *body)
+{
+	struct sw_session *session = batch->session;
+	bool is_statement = sw_read_u8(body) == 'S';
+	const char *name = sw_read_text(body);
+
+	if (is_statement && *name)
+		sw_plan_names_remove(&session->plans, session->engine->plans, name);
+	sw_msg_end(&session->engine->assembly, sw_msg_begin(&session->engine->assembly, '3'));
+}
+
+static void on_batch_message(struct batch *batch, char type, struct sw_reader *body)
+{
+	switch (type) {
+	case 'P':
+		on_parse(batch, body);
+		return;
+	case 'B':
+		on_bind(batch, body);
+		return;
+	case 'D':
+		on_describe(batch, body);
+		return;
+	case 'C':
+		on_close(batch, body);
+		return;
+	case 'E':
+		if (batch->bound)
+			batch->has_failed = !execute(batch->session, &batch->bound->verdict, false);
+		return;
+	}
+}
+
+void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len)
+{
+	struct batch batch = {.session = session};
+	struct sw_buf *out = &session->engine->assembly;
+
+	session->queries++;
+	if (session->is_console) {
+		sw_msg_problem(out, &(struct sw_problem){.severity = "ERROR", .sqlstate = "0A000",
+			.message = "the console speaks the simple query protocol only"});
+		batch.has_failed = true;
+	}
+	for (size_t at = 0; at + SW_HEADER_BYTES <= len && !batch.has_failed;) {
+		uint32_t length = sw_get_u32(bytes + at + 1);
+		struct sw_reader body = sw_reader_over(bytes + at + SW_HEADER_BYTES, length - 4);
+
+		on_batch_message(&batch, (char)bytes[at], &body);
+		at += 1 + (size_t)length;
+	}
+	if (batch.bound)
+		sw_statement_unref(batch.bound);
+	sw_msg_ready(out, session->txn_status);
+	sw_session_send(session, out);
+}

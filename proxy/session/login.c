@@ -1,0 +1,469 @@
+/*
+ * Everything before a session is let in: the first packets, authentication, the parameters that the client is told. Runs on
+ * the worker's thread. Invariant: nothing that a client sends is believed before its length was checked, and no server
+ * connection is taken for a client that has not proven who it is.
+ * What is not here: the arithmetic of passwords (proxy/auth), TLS.
+ * Source: PostgreSQL manual, 55.2.1 'Start-up'.
+ */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "proxy/auth/auth.h"
+#include "proxy/base/log.h"
+#include "proxy/base/mem.h"
+#include "proxy/base/version.h"
+#include "proxy/config.h"
+#include "proxy/pool/quota.h"
+#include "proxy/pool/settings.h"
+#include "proxy/session/session.h"
+#include "proxy/wire/reader.h"
+
+/* Options of the protocol that a client may name and we do not know; more are not listed one by one. */
+#define UNKNOWN_OPTIONS_MAX 16
+
+static void refuse(struct sw_session *session, const char *sqlstate, const char *message, const char *hint)
+{
+	struct sw_problem problem = {.severity = "FATAL", .message = message, .hint = hint};
+
+	snprintf(problem.sqlstate, sizeof(problem.sqlstate), "%s", sqlstate);
+	sw_session_die(session, SW_END_LOGIN, &problem);
+}
+
+/* ---- the startup packet */
+
+static bool is_setting_name(const char *name)
+{
+	return *name && strlen(name) < SW_NAME_MAX && !isdigit((unsigned char)*name) &&
+	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.$") == strlen(name);
+}
+
+/* A setting from the startup packet. False where the session was refused. */
+static bool add_setting(struct sw_session *session, const char *name, const char *value)
+{
+	char message[256];
+
+	if (strncasecmp(name, "seawall.", 8) == 0) {
+		const char *problem = sw_local_set(session, name + 8, value);
+
+		if (!problem)
+			return true;
+		refuse(session, "22023", problem, "See docs/configuration.md for the settings of a session.");
+		return false;
+	}
+	if (!is_setting_name(name) || strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0) {
+		snprintf(message, sizeof(message), "unsupported startup parameter: \"%s\"", name);
+		refuse(session, "08P01", message, "Set it with a statement after connecting, or list it in ignore_startup_parameters.");
+		return false;
+	}
+	sw_settings_change(&session->startup_vars, name, value);
+	return true;
+}
+
+/* One word of options: spaces separate, a backslash takes the next character as it is (manual, 20.1.3). */
+static const char *next_word(const char *at, char *word, size_t size)
+{
+	size_t used = 0;
+
+	while (isspace((unsigned char)*at))
+		at++;
+	for (; *at && !isspace((unsigned char)*at); at++) {
+		if (*at == '\\' && at[1])
+			at++;
+		if (used + 1 < size)
+			word[used++] = *at;
+	}
+	word[used] = '\0';
+	return at;
+}
+
+/* The options parameter: -c name=value, -cname=value, --name=value. */
+static bool add_options(struct sw_session *session, const char *options)
+{
+	char word[1024], *equals, *name;
+	const char *at = options;
+
+	for (;;) {
+		at = next_word(at, word, sizeof(word));
+		if (word[0] == '\0')
+			return true;
+		if (strcmp(word, "-c") == 0) {
+			at = next_word(at, word, sizeof(word));
+			name = word;
+		} else if (strncmp(word, "-c", 2) == 0 || strncmp(word, "--", 2) == 0) {
+			name = word + 2;
+		} else {
+			refuse(session, "08P01", "unsupported word in the options parameter",
+				"Only -c name=value and --name=value can be used.");
+			return false;
+		}
+		equals = strchr(name, '=');
+		if (!equals) {
+			refuse(session, "42601", "a setting in the options parameter has no value", "Write -c name=value.");
+			return false;
+		}
+		*equals = '\0';
+		for (char *c = name; *c; c++)
+			if (*c == '-')
+				*c = '_';
+		if (!add_setting(session, name, equals + 1))
+			return false;
+	}
+}
+
+static bool add_parameter(struct sw_session *session, const char *name, const char *value, const char **ret_database)
+{
+	if (strcmp(name, "user") == 0) {
+		session->user = sw_mem_strdup(value);
+	} else if (strcmp(name, "database") == 0) {
+		*ret_database = value;
+	} else if (strcmp(name, "options") == 0) {
+		return add_options(session, value);
+	} else if (strcmp(name, "replication") == 0) {
+		if (strcasecmp(value, "false") != 0 && strcasecmp(value, "off") != 0 && strcasecmp(value, "no") != 0 && strcmp(value, "0") != 0) {
+			refuse(session, "0A000", "replication connections are not supported by this version of seawall",
+				"Point primary_conninfo at the primary itself.");
+			return false;
+		}
+	} else if (!sw_config_list_has(session->engine->config->ignore_startup_parameters, name)) {
+		return add_setting(session, name, value);
+	}
+	return true;
+}
+
+/* Answers a newer minor version, or protocol options that we do not know, with what we do know. */
+static void negotiate(struct sw_session *session, const struct sw_startup *startup)
+{
+	struct sw_reader reader = sw_reader_over(startup->parameters, startup->parameters_len);
+	const char *unknown[UNKNOWN_OPTIONS_MAX], *name;
+	int count = 0;
+
+	while (*(name = sw_read_text(&reader))) {
+		if (strncmp(name, "_pq_.", 5) == 0 && count < UNKNOWN_OPTIONS_MAX)
+			unknown[count++] = name;
+		sw_read_text(&reader);
+	}
+	if (count == 0 && startup->version == SW_PROTOCOL_3_0)
+		return;
+	sw_msg_negotiate(&session->engine->assembly, SW_PROTOCOL_3_0, unknown, count);
+	sw_session_send(session, &session->engine->assembly);
+}
+
+static bool read_parameters(struct sw_session *session, const struct sw_startup *startup, const char **ret_database)
+{
+	struct sw_reader reader = sw_reader_over(startup->parameters, startup->parameters_len);
+	const char *name, *value;
+
+	while (*(name = sw_read_text(&reader))) {
+		value = sw_read_text(&reader);
+		if (strncmp(name, "_pq_.", 5) != 0 && !add_parameter(session, name, value, ret_database))
+			return false;
+	}
+	if (!session->user || !*session->user) {
+		refuse(session, "28000", "no PostgreSQL user name specified in startup packet", NULL);
+		return false;
+	}
+	if (strlen(session->user) >= SW_NAME_MAX) {
+		refuse(session, "28000", "the user name is too long", "PostgreSQL's names have at most 63 bytes.");
+		return false;
+	}
+	if (!*ret_database || !**ret_database)
+		*ret_database = session->user;
+	return true;
+}
+
+static bool find_database(struct sw_session *session, const char *name)
+{
+	const struct sw_config *config = session->engine->config;
+	char message[256];
+
+	if (strcmp(name, "seawall") == 0 || strcmp(name, "pgbouncer") == 0) {
+		session->is_console = true;
+		session->is_admin = sw_config_list_has(config->admin_users, session->user);
+		if (!session->is_admin && !sw_config_list_has(config->stats_users, session->user)) {
+			snprintf(message, sizeof(message), "user \"%s\" may not use the console", session->user);
+			refuse(session, "28000", message, "List the user in admin_users or stats_users.");
+			return false;
+		}
+		session->database = sw_engine_console_database(session->engine);
+		return true;
+	}
+	session->database = sw_engine_database(session->engine, name);
+	if (session->database)
+		return true;
+	snprintf(message, sizeof(message), "database \"%s\" is not configured", name);
+	refuse(session, "3D000", message, "Add it to [databases], or * = for every database of the cluster.");
+	return false;
+}
+
+/* ---- authentication */
+
+static void welcome(struct sw_session *session);
+
+static void on_auth_step(struct sw_session *session, enum sw_auth_step step, const uint8_t *reply, size_t len)
+{
+	struct sw_buf *out = &session->engine->assembly;
+	char message[256];
+
+	switch (step) {
+	case SW_STEP_SEND:
+		sw_msg_auth(out, reply, len);
+		sw_session_send(session, out);
+		return;
+	case SW_STEP_SEND_DONE:
+		sw_msg_auth(out, reply, len);
+		sw_session_send(session, out);
+		break;
+	case SW_STEP_DONE:
+		break;
+	case SW_STEP_FAILED:
+		sw_log(SW_LOG_WARNING, "login of user \"%s\" from %s failed: %s", session->user, session->address,
+			sw_verifier_reason(session->verifier));
+		snprintf(message, sizeof(message), "password authentication failed for user \"%s\"", session->user);
+		refuse(session, "28P01", message, NULL);
+		return;
+	case SW_STEP_BROKEN:
+		refuse(session, "08P01", sw_verifier_reason(session->verifier), NULL);
+		return;
+	}
+	sw_verifier_free(session->verifier);
+	session->verifier = NULL;
+	welcome(session);
+}
+
+static void start_auth(struct sw_session *session)
+{
+	static const enum sw_auth_method methods[] = {
+		[SW_AUTH_TRUST] = SW_METHOD_TRUST,
+		[SW_AUTH_PLAIN] = SW_METHOD_PLAIN,
+		[SW_AUTH_MD5] = SW_METHOD_MD5,
+		[SW_AUTH_SCRAM] = SW_METHOD_SCRAM,
+	};
+	struct sw_engine *engine = session->engine;
+	const char *secret = engine->users ? sw_auth_users_find(engine->users, session->user) : NULL;
+	const uint8_t *reply = NULL;
+	size_t len = 0;
+	enum sw_auth_step step;
+
+	session->state = SW_SESSION_AUTH;
+	session->verifier = sw_verifier_new(methods[engine->config->auth_type], session->user, secret);
+	step = sw_verifier_start(session->verifier, &reply, &len);
+	on_auth_step(session, step, reply, len);
+}
+
+static size_t consume_auth(struct sw_session *session, const uint8_t *bytes, size_t len)
+{
+	const uint8_t *reply = NULL;
+	size_t reply_len = 0;
+	uint32_t length;
+	enum sw_auth_step step;
+
+	if (len < SW_HEADER_BYTES)
+		return 0;
+	length = sw_get_u32(bytes + 1);
+	if (bytes[0] != 'p' || length < 4 || length > SW_AUTH_MESSAGE_BYTES_MAX) {
+		if (bytes[0] == 'X')
+			sw_session_close(session, SW_END_LOGIN); /* the user gave no password */
+		else
+			refuse(session, "08P01", "expected a password message", NULL);
+		return 0;
+	}
+	if (len < 1 + (size_t)length)
+		return 0;
+	step = sw_verifier_feed(session->verifier, bytes + SW_HEADER_BYTES, length - 4, &reply, &reply_len);
+	on_auth_step(session, step, reply, reply_len);
+	return 1 + (size_t)length;
+}
+
+/* ---- welcome: what the client is told before its first query */
+
+static void tell_all(struct sw_buf *out, const struct sw_settings *set)
+{
+	for (uint32_t i = 0; i < sw_settings_count(set); i++) {
+		const char *value, *name = sw_settings_name(set, i, &value);
+
+		sw_msg_parameter_status(out, name, value);
+	}
+}
+
+static void let_in(struct sw_session *session, const struct sw_settings *facts)
+{
+	static const uint8_t auth_ok[4] = {0, 0, 0, 0};
+	struct sw_engine *engine = session->engine;
+	struct sw_buf *out = &engine->assembly;
+
+	sw_msg_auth(out, auth_ok, sizeof(auth_ok));
+	if (facts)
+		tell_all(out, facts);
+	tell_all(out, session->params);
+	sw_msg_backend_key(out, (uint32_t)engine->number << 24 | session->slot, session->secret);
+	sw_msg_ready(out, 'I');
+	sw_session_send(session, out);
+	session->state = SW_SESSION_READY;
+	if (engine->config->log_connections)
+		sw_log(SW_LOG_INFO, "session %" PRIu64 ": user \"%s\" database \"%s\" from %s:%u", session->number, session->user,
+			session->database->name, session->address, session->port);
+	sw_session_resume(session);
+}
+
+static void welcome_to_console(struct sw_session *session)
+{
+	static const char *const facts[][2] = {{"server_version", SW_VERSION "/seawall"}, {"server_encoding", "UTF8"},
+		{"client_encoding", "UTF8"}, {"DateStyle", "ISO, MDY"}, {"TimeZone", "UTC"}, {"integer_datetimes", "on"},
+		{"standard_conforming_strings", "on"}};
+
+	session->params = sw_settings_empty(session->engine->settings);
+	for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++)
+		sw_settings_change(&session->params, facts[i][0], facts[i][1]);
+	let_in(session, NULL);
+}
+
+/* The node that says what the parameters are: the primary, or whichever is up. */
+static int welcome_node(const struct sw_engine *engine)
+{
+	if (engine->view.primary >= 0)
+		return engine->view.primary;
+	for (uint32_t i = 0; i < engine->view.node_count; i++)
+		if (engine->view.node[i].is_up && engine->view.node[i].role == SW_ROLE_REPLICA)
+			return (int)i;
+	return -1;
+}
+
+static void apply_user(struct sw_session *session)
+{
+	const struct sw_config *config = session->engine->config;
+	const struct sw_database_config *database = sw_config_database(config, session->database->name);
+	const struct sw_user_config *user = sw_config_user(config, session->user);
+
+	if (!session->has_level)
+		session->level = (uint8_t)sw_config_level(config, database, user);
+	session->pool_mode = (uint8_t)sw_config_pool_mode(config, database, user);
+	sw_settings_unref(session->vars);
+	session->vars = sw_settings_ref(session->startup_vars);
+}
+
+static void welcome(struct sw_session *session)
+{
+	struct sw_settings *params;
+	struct sw_server *server;
+	struct sw_pool *pool;
+	int node;
+
+	apply_user(session);
+	session->state = SW_SESSION_WELCOME;
+	if (session->is_console) {
+		welcome_to_console(session);
+		return;
+	}
+	sw_engine_refresh_view(session->engine);
+	node = welcome_node(session->engine);
+	if (node < 0) {
+		refuse(session, "57P03", "no node of the cluster can be reached", "SHOW NODES on the console says what is wrong with each.");
+		return;
+	}
+	pool = sw_pool_get(session->engine, node, session->database, session->user);
+	params = sw_pool_welcome(pool, session->startup_vars);
+	if (params && pool->facts) {
+		session->params = sw_settings_ref(params);
+		let_in(session, pool->facts);
+		return;
+	}
+	server = sw_route_take_for_login(session, pool);
+	if (!server)
+		return;
+	sw_login_on_server(session);
+}
+
+void sw_login_on_server(struct sw_session *session)
+{
+	session->state = SW_SESSION_WELCOME;
+	if (sw_sync_settings(session))
+		sw_login_on_synced(session);
+}
+
+void sw_login_on_synced(struct sw_session *session)
+{
+	struct sw_server *server = session->server;
+	struct sw_settings *facts = sw_settings_ref(server->facts);
+
+	session->params = sw_settings_ref(server->params);
+	sw_pool_set_welcome(server->pool, session->startup_vars, session->params);
+	sw_unit_detach(session);
+	let_in(session, facts);
+	sw_settings_unref(facts);
+}
+
+/* ---- bytes */
+
+static size_t on_session_request(struct sw_session *session, const struct sw_startup *startup, size_t len)
+{
+	const struct sw_engine *engine = session->engine;
+	const char *database = NULL;
+	char message[128];
+
+	if (startup->version >> 16 != SW_PROTOCOL_3_0 >> 16) {
+		snprintf(message, sizeof(message), "unsupported frontend protocol %u.%u: server supports 3.0", startup->version >> 16,
+			startup->version & 0xffff);
+		refuse(session, "0A000", message, NULL);
+		return 0;
+	}
+	if (!read_parameters(session, startup, &database))
+		return 0;
+	if (engine->is_draining) {
+		refuse(session, "57P03", "seawall is shutting down", NULL);
+		return 0;
+	}
+	if (!find_database(session, database))
+		return 0;
+	if (sw_quota_used(engine->clients) > engine->config->max_client_conn && !session->is_console) {
+		refuse(session, "53300", "no more connections allowed (max_client_conn)", "Raise max_client_conn, or close connections.");
+		return 0;
+	}
+	negotiate(session, startup);
+	start_auth(session);
+	return len;
+}
+
+static size_t consume_startup(struct sw_session *session, const uint8_t *bytes, size_t len)
+{
+	struct sw_startup startup;
+	uint32_t length;
+
+	if (len < 4)
+		return 0;
+	length = sw_get_u32(bytes);
+	if (length < 8 || length > SW_STARTUP_BYTES_MAX) {
+		refuse(session, "08P01", "invalid length of startup packet", NULL);
+		return 0;
+	}
+	if (len < length)
+		return 0;
+	if (sw_startup_parse(bytes, length, &startup) != SW_OK) {
+		refuse(session, "08P01", "invalid startup packet", NULL);
+		return 0;
+	}
+	switch (startup.kind) {
+	case SW_STARTUP_SSL:
+	case SW_STARTUP_GSSENC:
+		if (++session->encryption_requests > 2) {
+			refuse(session, "08P01", "too many requests for encryption", NULL);
+			return 0;
+		}
+		sw_stream_write(&session->stream, "N", 1);
+		return length;
+	case SW_STARTUP_CANCEL:
+		sw_session_cancel(session->engine, startup.pid, sw_get_u32(startup.secret));
+		sw_session_close(session, SW_END_CANCEL);
+		return 0;
+	case SW_STARTUP_SESSION:
+		break;
+	}
+	return on_session_request(session, &startup, length);
+}
+
+size_t sw_login_consume(struct sw_session *session, const uint8_t *bytes, size_t len)
+{
+	return session->state == SW_SESSION_STARTUP ? consume_startup(session, bytes, len) : consume_auth(session, bytes, len);
+}

@@ -1,0 +1,445 @@
+/*
+ * From a unit of work to a server connection: the rules of the session, the choice of the node, the waits. Each call
+ * decides anew on what is known now; who had to wait simply asks again. Runs on the worker's thread.
+ * What is not here: the choice among replicas (router/choose.c), the bound that makes it safe (router/floor.c).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/base/mem.h"
+#include "proxy/config.h"
+#include "proxy/pool/settings.h"
+#include "proxy/session/session.h"
+#include "router/verdicts.h"
+
+/* ---- rules of the session */
+
+static bool is_read_only_begin(const struct sw_session *session, const struct sw_unit *unit)
+{
+	bool is_default_read_only = sw_settings_flags(session->vars) & SW_SETTINGS_READ_ONLY;
+
+	if (!(unit->flags & SW_V_BEGIN) || unit->flags & (SW_V_READ_WRITE | SW_V_SERIALIZABLE))
+		return false;
+	if (unit->statements > 1)
+		return false;
+	return unit->flags & SW_V_READ_ONLY || is_default_read_only;
+}
+
+/* May the unit run on a replica at all? Gives the reason where not. */
+static bool is_replica_allowed(const struct sw_session *session, const struct sw_unit *unit, enum sw_route_reason *ret_reason)
+{
+	uint32_t settings = sw_settings_flags(session->vars);
+	bool is_read = unit->common & SW_V_READ && unit->is_read;
+
+	if (unit->forced != SW_ROUTE_NONE)
+		*ret_reason = unit->forced;
+	else if (unit->flags & SW_V_BEGIN && !is_read_only_begin(session, unit))
+		*ret_reason = SW_ROUTE_TRANSACTION;
+	else if (!is_read && !is_read_only_begin(session, unit))
+		*ret_reason = SW_ROUTE_STATEMENT;
+	else if (session->level == SW_LEVEL_OFF)
+		*ret_reason = SW_ROUTE_LEVEL;
+	else if (session->pool_mode == SW_POOL_SESSION)
+		*ret_reason = SW_ROUTE_PINNED;
+	else if (settings & (SW_SETTINGS_SERIALIZABLE | SW_SETTINGS_UNSAFE_ENCODING))
+		*ret_reason = SW_ROUTE_SETTING;
+	else
+		return true;
+	return false;
+}
+
+/* ---- waiting */
+
+static void arm_floor_timer(struct sw_engine *engine)
+{
+	struct sw_session *first;
+	int64_t left_ns;
+
+	if (sw_list_is_empty(&engine->waiting_floor)) {
+		uv_timer_stop(&engine->floor_timer);
+		return;
+	}
+	if (uv_is_active((uv_handle_t *)&engine->floor_timer))
+		return;
+	first = SW_CONTAINER_OF(engine->waiting_floor.next, struct sw_session, wait_entry);
+	left_ns = first->unit->deadline_ns - sw_clock_ns();
+	uv_update_time(engine->loop);
+	uv_timer_start(&engine->floor_timer, sw_route_on_floor_timer, left_ns > 0 ? (uint64_t)(left_ns / SW_NS_PER_MS) + 1 : 1, 0);
+}
+
+static void wait_in(struct sw_session *session, struct sw_list *list)
+{
+	session->state = SW_SESSION_WAIT_NODE;
+	sw_list_push_back(list, &session->wait_entry);
+	sw_engine_want_sample(session->engine);
+	session->database->stats.waits++;
+}
+
+void sw_route_stop_waiting(struct sw_session *session)
+{
+	if (!sw_list_is_empty(&session->wait_entry)) {
+		sw_list_remove(&session->wait_entry);
+		sw_engine_unwant_sample(session->engine);
+	}
+	sw_pool_forget(&session->waiter);
+	if (session->state == SW_SESSION_WAIT_NODE || session->state == SW_SESSION_WAIT_SERVER)
+		session->state = SW_SESSION_READY;
+}
+
+void sw_route_on_floor_timer(uv_timer_t *timer)
+{
+	struct sw_engine *engine = timer->data;
+	int64_t now_ns = sw_clock_ns();
+
+	while (!sw_list_is_empty(&engine->waiting_floor)) {
+		struct sw_session *session = SW_CONTAINER_OF(engine->waiting_floor.next, struct sw_session, wait_entry);
+
+		if (session->unit->deadline_ns > now_ns)
+			break;
+		sw_route_stop_waiting(session);
+		sw_session_resume(session);
+	}
+	arm_floor_timer(engine);
+}
+
+/* True while the unit may still wait for a replica; the first call sets its deadline. */
+static bool may_wait_for_replica(struct sw_session *session, struct sw_unit *unit)
+{
+	int64_t now_ns = sw_clock_ns();
+	int64_t limit_ns = session->engine->config->wait_for_replica_us * SW_NS_PER_US;
+
+	if (unit->waiting_since_ns == 0) {
+		unit->waiting_since_ns = now_ns;
+		unit->deadline_ns = now_ns + limit_ns;
+	}
+	return now_ns < unit->deadline_ns;
+}
+
+static enum sw_route_step wait_for_primary(struct sw_session *session, struct sw_unit *unit)
+{
+	int64_t now_ns = sw_clock_ns();
+	int64_t limit_ns = session->engine->config->query_wait_timeout_us * SW_NS_PER_US;
+
+	if (unit->waiting_since_ns == 0)
+		unit->waiting_since_ns = now_ns;
+	if (limit_ns > 0 && now_ns - unit->waiting_since_ns >= limit_ns) {
+		sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "57P03",
+			.message = "no primary is known",
+			.detail = "The statement must run on the primary, and no node of the cluster is one.",
+			.hint = "SHOW NODES on the console says what is wrong with each node."});
+		return SW_ROUTE_ENDED;
+	}
+	wait_in(session, &session->engine->waiting_primary);
+	return SW_ROUTE_WAIT;
+}
+
+/* ---- the choice */
+
+static struct sw_choice_request choice_of(struct sw_session *session, const struct sw_unit *unit)
+{
+	struct sw_engine *engine = session->engine;
+
+	return (struct sw_choice_request){
+		.board = engine->board,
+		.view = &engine->view,
+		.floor = &session->floor,
+		.weights = engine->weights,
+		.loads = engine->loads,
+		.node_count = engine->config->node_count,
+		.excluded = unit->excluded,
+		.random = sw_engine_random(engine),
+		.sticky = engine->config->sticky ? session->sticky : -1,
+		.lag_class = session->database->lag_class,
+		.is_eventual = session->level == SW_LEVEL_EVENTUAL,
+	};
+}
+
+/*
+ * The node for a unit that a replica may serve: its index, -1 for the primary, or SW_ROUTE_WAIT through ret_step.
+ */
+static int choose_replica(struct sw_session *session, struct sw_unit *unit, enum sw_route_reason *ret_reason,
+	enum sw_route_step *ret_step)
+{
+	struct sw_choice_request request = choice_of(session, unit);
+	const struct sw_config *config = session->engine->config;
+	enum sw_choice_kind kind;
+	int node = -1;
+
+	*ret_step = SW_ROUTE_GO;
+	kind = sw_choose_replica(&request, &node);
+	if (kind == SW_CHOICE_REPLICA) {
+		*ret_reason = unit->excluded ? SW_ROUTE_LOST : unit->waiting_since_ns > 0 ? SW_ROUTE_WAITED : SW_ROUTE_READ;
+		return node;
+	}
+	if (kind == SW_CHOICE_WAIT && may_wait_for_replica(session, unit)) {
+		wait_in(session, &session->engine->waiting_floor);
+		arm_floor_timer(session->engine);
+		*ret_step = SW_ROUTE_WAIT;
+		return -1;
+	}
+	*ret_reason = unit->excluded ? SW_ROUTE_LOST : kind == SW_CHOICE_WAIT ? SW_ROUTE_BEHIND : SW_ROUTE_NO_REPLICA;
+	if (config->fallback == SW_FALLBACK_PRIMARY)
+		return -1;
+	if (config->fallback == SW_FALLBACK_STALE) {
+		node = sw_choose_stale(&request);
+		if (node >= 0)
+			*ret_reason = SW_ROUTE_STALE;
+		return node;
+	}
+	sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "57P03",
+		.message = "no replica can serve this read",
+		.detail = "Every replica is down, beyond its lag limits, or behind what this session has seen; fallback = error.",
+		.hint = "Try again, or set fallback = primary in [routing]."});
+	*ret_step = SW_ROUTE_ENDED;
+	return -1;
+}
+
+static uint32_t waited_us(const struct sw_unit *unit)
+{
+	return unit->waiting_since_ns ? (uint32_t)((sw_clock_ns() - unit->waiting_since_ns) / SW_NS_PER_US) : 0;
+}
+
+static void note_route(struct sw_session *session, struct sw_unit *unit, int node, enum sw_route_reason reason)
+{
+	session->route = (struct sw_route){.node = node,
+		.reason = reason,
+		.why = unit->why ? unit->why : "",
+		.floor = session->floor.at,
+		.at = session->engine->view.node[node].at,
+		.waited_us = waited_us(unit)};
+}
+
+static void count_route(struct sw_session *session, int node)
+{
+	session->database->stats.routes[node][session->route.reason]++;
+	session->database->stats.wait_us += session->route.waited_us;
+}
+
+static void attach(struct sw_session *session, struct sw_server *server)
+{
+	int node = (int)server->pool->key.node;
+
+	session->server = server;
+	sw_server_link(server, session);
+	session->engine->loads[node]++;
+	if (node != session->engine->view.primary)
+		session->sticky = node;
+	count_route(session, node);
+}
+
+static void on_server(struct sw_pool_waiter *waiter, struct sw_server *server)
+{
+	struct sw_session *session = SW_CONTAINER_OF(waiter, struct sw_session, waiter);
+	int node = (int)server->pool->key.node;
+
+	sw_engine_refresh_view(session->engine);
+	session->state = SW_SESSION_READY;
+	if (!session->params) {
+		session->server = server;
+		sw_server_link(server, session);
+		session->engine->loads[node]++;
+		sw_login_on_server(session);
+		return;
+	}
+	/* The node was chosen before the wait; what held then may not hold now (T34). */
+	if (node != session->engine->view.primary && session->level == SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE &&
+		sw_floor_admits(&session->floor, session->engine->board, &session->engine->view, node) != SW_OK) {
+		sw_pool_give_back(server);
+		sw_session_resume(session);
+		return;
+	}
+	attach(session, server);
+	sw_session_resume(session);
+}
+
+static void on_failed(struct sw_pool_waiter *waiter, const struct sw_problem *problem, bool is_node_lost)
+{
+	struct sw_session *session = SW_CONTAINER_OF(waiter, struct sw_session, waiter);
+	struct sw_problem error = *problem;
+
+	if (!session->params) {
+		error.severity = "FATAL";
+		sw_session_die(session, SW_END_LOGIN, &error);
+		return;
+	}
+	session->state = SW_SESSION_READY;
+	if (is_node_lost && waiter->pool->key.node != (uint32_t)session->engine->view.primary) {
+		session->unit->excluded |= 1u << waiter->pool->key.node;
+	} else {
+		sw_unit_keep_problem(session->unit, problem);
+	}
+	sw_session_resume(session);
+}
+
+struct sw_server *sw_route_take_for_login(struct sw_session *session, struct sw_pool *pool)
+{
+	struct sw_server *server;
+
+	session->waiter.on_server = on_server;
+	session->waiter.on_failed = on_failed;
+	server = sw_pool_take(pool, &session->waiter, session->vars);
+	if (server) {
+		session->server = server;
+		sw_server_link(server, session);
+		session->engine->loads[server->pool->key.node]++;
+	}
+	return server;
+}
+
+static enum sw_route_step take_server(struct sw_session *session, struct sw_unit *unit, int node, enum sw_route_reason reason)
+{
+	struct sw_pool *pool = sw_pool_get(session->engine, node, session->database, session->user);
+	struct sw_server *server;
+
+	note_route(session, unit, node, reason);
+	session->waiter.on_server = on_server;
+	session->waiter.on_failed = on_failed;
+	server = sw_pool_take(pool, &session->waiter, session->vars);
+	if (!server) {
+		session->state = SW_SESSION_WAIT_SERVER;
+		return SW_ROUTE_WAIT;
+	}
+	attach(session, server);
+	return sw_sync_settings(session) ? SW_ROUTE_GO : SW_ROUTE_WAIT;
+}
+
+/* ---- a transaction that began on a replica and turns out to need the primary (T14) */
+
+static void on_rolled_back(struct sw_server *server, struct sw_round *round, void *arg)
+{
+	struct sw_session *session = arg;
+
+	(void)round;
+	(void)server;
+	session->state = SW_SESSION_READY;
+	sw_unit_detach(session);
+	session->is_rolled_back = true;
+	session->unit->forced = SW_ROUTE_TRANSACTION;
+	sw_session_resume(session);
+}
+
+static void on_begun_again(struct sw_server *server, struct sw_round *round, void *arg)
+{
+	struct sw_session *session = arg;
+
+	session->state = SW_SESSION_READY;
+	session->is_rolled_back = false;
+	if (round->has_failed || server->txn_status != 'T') {
+		sw_session_die(session, SW_END_SERVER, &(struct sw_problem){.severity = "FATAL", .sqlstate = "25000",
+			.message = "the transaction could not be begun again on the primary"});
+		return;
+	}
+	sw_session_resume(session);
+}
+
+static enum sw_route_step start_text_round(struct sw_session *session, const char *sql,
+	void (*on_round)(struct sw_server *, struct sw_round *, void *))
+{
+	struct sw_buf *out = &session->engine->assembly;
+
+	sw_msg_query(out, sql);
+	session->state = SW_SESSION_ROUND;
+	sw_server_start_round(session->server, sw_buf_data(out), sw_buf_len(out), on_round, session);
+	sw_buf_clear(out);
+	return SW_ROUTE_WAIT;
+}
+
+/* Nothing was read yet, and this unit is nothing that a replica can do: the transaction goes to the primary as a whole. */
+static bool must_move(const struct sw_session *session, const struct sw_unit *unit)
+{
+	return session->begin && session->txn_status == 'T' && session->units_in_txn == 0 &&
+	       !(unit->flags & SW_V_END) && (!(unit->common & (SW_V_READ | SW_V_NO_DATA)) || unit->pins ||
+		       unit->flags & (SW_V_READ_WRITE | SW_V_SERIALIZABLE));
+}
+
+static enum sw_route_step route_attached(struct sw_session *session, struct sw_unit *unit)
+{
+	int node = (int)session->server->pool->key.node;
+	bool is_replica = node != session->engine->view.primary;
+	enum sw_route_reason reason;
+
+	if (session->is_rolled_back) {
+		if (!sw_sync_settings(session))
+			return SW_ROUTE_WAIT;
+		return start_text_round(session, session->begin, on_begun_again);
+	}
+	if (is_replica && must_move(session, unit) && !unit->is_sent)
+		return start_text_round(session, "ROLLBACK", on_rolled_back);
+	if (session->pins && session->txn_status == 'I') {
+		if (is_replica && !is_replica_allowed(session, unit, &reason) && !(unit->common & SW_V_NO_DATA)) {
+			sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "0A000",
+				.message = "this session's state is held by a replica and the statement must run on the primary",
+				.detail = sw_pin_text(session->pins), .hint = "DISCARD ALL releases the session."});
+			return SW_ROUTE_ENDED;
+		}
+		if (unit->waiting_since_ns == 0 && session->state == SW_SESSION_READY && !unit->was_in_transaction)
+			note_route(session, unit, node, SW_ROUTE_PINNED);
+	}
+	return sw_sync_settings(session) ? SW_ROUTE_GO : SW_ROUTE_WAIT;
+}
+
+static enum sw_route_step tell_problem(struct sw_session *session, struct sw_unit *unit)
+{
+	const struct sw_kept_problem kept = *unit->problem;
+	struct sw_problem problem = {.severity = "ERROR",
+		.message = kept.message,
+		.detail = kept.detail[0] ? kept.detail : NULL,
+		.hint = kept.hint[0] ? kept.hint : NULL};
+
+	memcpy(problem.sqlstate, kept.sqlstate, sizeof(problem.sqlstate));
+	sw_unit_fail(session, &problem);
+	return SW_ROUTE_ENDED;
+}
+
+enum sw_route_step sw_route_unit(struct sw_session *session, struct sw_unit *unit)
+{
+	enum sw_route_reason reason = SW_ROUTE_NONE;
+	enum sw_route_step step;
+	int node = -1;
+
+	if (unit->problem)
+		return tell_problem(session, unit);
+	sw_engine_refresh_view(session->engine);
+	if (session->server)
+		return route_attached(session, unit);
+	if (is_replica_allowed(session, unit, &reason)) {
+		node = choose_replica(session, unit, &reason, &step);
+		if (step != SW_ROUTE_GO)
+			return step;
+	}
+	if (node < 0)
+		node = session->engine->view.primary;
+	if (node < 0)
+		return wait_for_primary(session, unit);
+	return take_server(session, unit, node, reason);
+}
+
+void sw_sessions_on_view(struct sw_engine *engine)
+{
+	struct sw_list *lists[] = {&engine->waiting_floor, &engine->waiting_primary};
+
+	for (int i = 0; i < 2; i++) {
+		struct sw_list again;
+
+		if (sw_list_is_empty(lists[i]) || (i == 1 && engine->view.primary < 0))
+			continue;
+		/* Who has to wait again goes back to the list: each is asked once. */
+		sw_list_init(&again);
+		while (!sw_list_is_empty(lists[i])) {
+			struct sw_list *entry = lists[i]->next;
+
+			sw_list_remove(entry);
+			sw_list_push_back(&again, entry);
+		}
+		while (!sw_list_is_empty(&again)) {
+			struct sw_session *session = SW_CONTAINER_OF(again.next, struct sw_session, wait_entry);
+
+			sw_route_stop_waiting(session);
+			sw_session_resume(session);
+		}
+	}
+	arm_floor_timer(engine);
+}

@@ -1,0 +1,261 @@
+/*
+ * One client's life, from accept to close. One thread (the worker's).
+ *
+ *	startup → auth → welcome → ready ─┬→ waiting for a node ─┬→ unit ─→ ready
+ *	                             ↑    ├→ waiting for a server ┤     └→ reading settings back ─→ ready
+ *	                             │    └→ bringing settings ───┘
+ *	                             └─ a step that had to wait is simply taken again from its first byte
+ *
+ * A unit of work is one Query, one FunctionCall, or all messages up to Sync. It runs on one node, decided before its first byte
+ * is sent, and one is under way at a time: what a client sends ahead stays in its buffer until ReadyForQuery. Between the
+ * units of a transaction, and while something pins it, the session keeps its server connection.
+ */
+#ifndef SW_SESSION_SESSION_H
+#define SW_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/buf.h"
+#include "proxy/base/list.h"
+#include "proxy/net/stream.h"
+#include "proxy/pool/plans.h"
+#include "proxy/pool/pool.h"
+#include "proxy/session/engine.h"
+#include "router/choose.h"
+#include "router/classify.h"
+#include "router/floor.h"
+
+struct sw_verifier;
+
+enum sw_session_state {
+	SW_SESSION_STARTUP,
+	SW_SESSION_AUTH,
+	SW_SESSION_WELCOME,     /* waits for a server connection that says what the parameters are */
+	SW_SESSION_READY,
+	SW_SESSION_WAIT_NODE,   /* for a replica that reaches the floor, or for a primary */
+	SW_SESSION_WAIT_SERVER, /* in a pool's queue */
+	SW_SESSION_ROUND,       /* a round of Seawall's own on its server connection */
+	SW_SESSION_UNIT,        /* a unit of work is under way */
+	SW_SESSION_CONSOLE,     /* waits for the console's answer */
+	SW_SESSION_CLOSING,
+	SW_SESSION_STATES,
+};
+
+/* Why a session ended: a metric label and a log text. */
+enum sw_session_end {
+	SW_END_CLIENT,     /* Terminate, or the client closed */
+	SW_END_LOGIN,      /* refused before it was let in */
+	SW_END_PROTOCOL,   /* the client broke the protocol */
+	SW_END_TIMEOUT,    /* client_login_timeout, client_idle_timeout, idle_transaction_timeout */
+	SW_END_SERVER,     /* the server connection that held its state is gone */
+	SW_END_CANCEL,     /* it only delivered a cancel request */
+	SW_END_SHUTDOWN,
+};
+
+/* One message to the server whose answer has to be told apart. */
+enum sw_expect_kind {
+	SW_EXPECT_PARSE,        /* '1' for the client */
+	SW_EXPECT_OWN_PARSE,    /* '1' of a Parse that Seawall put in */
+	SW_EXPECT_FAKE_PARSE,   /* nothing was sent: the client gets '1' in its turn */
+	SW_EXPECT_BIND,         /* '2' */
+	SW_EXPECT_DESCRIBE,     /* 'T' or 'n' */
+	SW_EXPECT_EXECUTE,      /* up to 'C', 'I' or 's' */
+	SW_EXPECT_CLOSE,        /* '3' for the client */
+	SW_EXPECT_OWN_CLOSE,    /* '3' of a Close that Seawall put in */
+	SW_EXPECT_FAKE_CLOSE,   /* nothing was sent: the client gets '3' in its turn */
+};
+
+struct sw_expect {
+	uint8_t kind;
+	bool is_unnamed;        /* with PARSE: the unnamed statement */
+	struct sw_plan *plan;   /* with PARSE kinds: what is being prepared; a reference */
+	char *name;             /* with PARSE and FAKE_PARSE: the client's name for it; owned; NULL = unnamed */
+};
+
+/* A problem that came up while the unit waited; told in its place in line. */
+struct sw_kept_problem {
+	char sqlstate[6], message[256], detail[256], hint[256];
+};
+
+struct sw_unit {
+	struct sw_unit *next_spare;
+	struct sw_kept_problem *problem; /* NULL = none */
+	struct sw_expect *expects;  /* a ring */
+	uint32_t expect_first, expect_count, expect_size;
+	struct sw_buf request;      /* what was sent to a replica, to be sent again elsewhere */
+	struct sw_statement *statement; /* of a unit of one statement, else NULL; a reference */
+	const char *why;            /* text of the verdict */
+	uint32_t statements;        /* how many it has, as far as is known */
+	uint32_t flags, pins;       /* union over its statements (enum sw_verdict_flag, enum sw_pin) */
+	uint32_t common;            /* the flags that all of them have */
+	uint32_t excluded;          /* nodes that have failed it */
+	int64_t started_ns, waiting_since_ns, deadline_ns;
+	enum sw_route_reason forced; /* not NONE: to the primary, for this reason */
+	size_t scanned;             /* bytes of the batch that were looked at ahead and are not sent yet */
+	char their_name[SW_NAME_MAX + 8], our_name[SW_NAME_MAX]; /* a statement as the server and as the client call it; "" = none */
+	bool is_whole;              /* the batch was looked at up to its Sync */
+	bool is_again;              /* a second try */
+	bool is_extended, is_sent;  /* sent: its last message has gone to the server */
+	bool is_read;               /* may run on a replica */
+	bool may_retry;             /* request is complete and nothing has been forwarded */
+	bool has_failed;            /* an ErrorResponse came: everything up to Sync is skipped */
+	bool is_retrying;           /* its answer is being dropped up to ReadyForQuery */
+	bool is_copy_in;            /* the server wants CopyData */
+	bool is_skipping;           /* refused by Seawall: the client's messages are dropped up to Sync */
+	bool was_in_transaction;    /* when it began */
+};
+
+/* What SHOW seawall.last_route tells. */
+struct sw_route {
+	int32_t node;                 /* -1 = none yet */
+	enum sw_route_reason reason;
+	const char *why;              /* the verdict's text */
+	struct sw_position floor, at;
+	uint32_t waited_us;
+};
+
+struct sw_session {
+	struct sw_stream stream;
+	struct sw_engine *engine;
+	struct sw_list entry;         /* engine->sessions */
+	struct sw_list wait_entry;    /* engine->waiting_floor */
+	struct sw_pool_waiter waiter;
+	enum sw_session_state state;
+	uint32_t slot, secret;        /* the cancel key */
+	uint64_t number;              /* in logs and on the console; never used again */
+	struct sw_buf in;             /* bytes of the client that wait */
+	size_t pass;                  /* bytes of the present message that only pass to the server */
+	size_t pass_over;             /* bytes of a refused message that are dropped */
+	struct sw_verifier *verifier;
+	struct sw_database *database;
+	char *user;
+	struct sw_server *server;     /* linked; NULL between units */
+	struct sw_unit *unit;         /* under way; NULL = none */
+	struct sw_settings *startup_vars, *vars, *params;
+	struct sw_plan_names plans;
+	struct sw_plan *unnamed;      /* what its unnamed statement is (T62) */
+	char *begin;                  /* text of the BEGIN READ ONLY that opened the transaction on a replica (T14) */
+	struct sw_floor floor;
+	struct sw_route route;
+	uint32_t pins;                /* enum sw_pin */
+	int32_t sticky;               /* the replica of its last read, -1 = none */
+	int64_t since_ns, active_ns;  /* accept; last byte of the client */
+	uint64_t queries, seen_queries; /* seen: at the last tick, to tell who is idle */
+	uint32_t units_in_txn;        /* after the BEGIN */
+	struct sw_settings *touched;  /* names of settings that the transaction may have changed; NULL = none */
+	uint8_t level, pool_mode;
+	char txn_status;              /* what the client was told last: 'I', 'T', 'E' */
+	char address[48];             /* of the client */
+	uint16_t port;
+	uint8_t encryption_requests;
+	bool is_console, is_admin;
+	bool has_level;               /* the client has set seawall.consistency itself */
+	bool has_event;               /* the transaction has seen or changed data */
+	bool has_failed_txn;          /* an error came in it */
+	bool is_rolled_back;          /* moving a read-only transaction to the primary: it was rolled back, begin comes next */
+	bool was_told_end;            /* the server's FATAL error has reached the client */
+	bool is_resuming;
+};
+
+/* Accepts a client from a listener. */
+void sw_session_accept(struct sw_engine *engine, uv_stream_t *listener);
+void sw_session_close(struct sw_session *session, enum sw_session_end why);
+/* Sends the problem (FATAL) and closes. */
+void sw_session_die(struct sw_session *session, enum sw_session_end why, const struct sw_problem *problem);
+
+/* Takes up what was left: called whenever something that the session waited for has happened. */
+void sw_session_resume(struct sw_session *session);
+
+void sw_session_send(struct sw_session *session, struct sw_buf *messages); /* writes and clears */
+const char *sw_session_state_text(enum sw_session_state state);
+const char *sw_session_end_text(enum sw_session_end why);
+
+/* The console's answer for the session of that number: whole messages without ReadyForQuery. */
+void sw_session_console_reply(struct sw_engine *engine, uint64_t number, const void *messages, size_t len);
+
+/* A cancel request with one of this worker's keys. */
+void sw_session_cancel(struct sw_engine *engine, uint32_t pid, uint32_t secret);
+
+/* A new view came: waiting sessions look again. */
+void sw_sessions_on_view(struct sw_engine *engine);
+/* Every quarter of a second: time-outs. */
+void sw_sessions_tick(struct sw_engine *engine, int64_t now_ns);
+/* No new work; idle sessions end now, the others where they become idle. */
+void sw_sessions_drain(struct sw_engine *engine);
+void sw_sessions_close_all(struct sw_engine *engine);
+
+/* ---- between the files of this folder */
+
+/* login.c: bytes before the session is let in. How many were used. */
+size_t sw_login_consume(struct sw_session *session, const uint8_t *bytes, size_t len);
+/* login.c: a server connection has told the parameters, or there was a problem. */
+void sw_login_on_server(struct sw_session *session);
+/* login.c: the settings have been brought to the server connection. */
+void sw_login_on_synced(struct sw_session *session);
+
+/* input.c: bytes of a session that is let in. How many were used; 0 = it has to wait. */
+size_t sw_input_consume(struct sw_session *session, const uint8_t *bytes, size_t len);
+
+/* unit.c */
+struct sw_unit *sw_unit_begin(struct sw_session *session);
+void sw_unit_free(struct sw_engine *engine, struct sw_unit *unit); /* to the spare ones; takes NULL */
+void sw_units_free(struct sw_engine *engine);                      /* the spare ones; at the end of the worker */
+void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_statement *statement);
+/* unit.c: the server connection is not needed any more, unless something holds it; then the session is ready. */
+void sw_unit_release(struct sw_session *session);
+void sw_unit_expect(struct sw_unit *unit, enum sw_expect_kind kind, struct sw_plan *plan, const char *name);
+struct sw_expect *sw_unit_expected(struct sw_unit *unit); /* the oldest, NULL where none */
+void sw_unit_expected_done(struct sw_session *session, struct sw_unit *unit);
+void sw_unit_expect_nothing(struct sw_session *session, struct sw_unit *unit);
+/* unit.c: ReadyForQuery has come and was forwarded. */
+void sw_unit_end(struct sw_session *session);
+/* unit.c: the unit runs again elsewhere; the session is ready and its request first in line. */
+void sw_unit_again(struct sw_session *session);
+/*
+ * unit.c: an error of Seawall's own in place of the unit's answer, before any of it was sent; the session goes on. Only for
+ * the step that is going to use up the unit's message; who finds the problem later keeps it and resumes.
+ */
+void sw_unit_fail(struct sw_session *session, const struct sw_problem *problem);
+void sw_unit_keep_problem(struct sw_unit *unit, const struct sw_problem *problem);
+/* unit.c: takes the server connection away from the session and gives it back to its pool. */
+void sw_unit_detach(struct sw_session *session);
+
+/* route.c: a server connection for the unit, with the session's settings. */
+enum sw_route_step { SW_ROUTE_GO, SW_ROUTE_WAIT, SW_ROUTE_ENDED };
+enum sw_route_step sw_route_unit(struct sw_session *session, struct sw_unit *unit);
+/* route.c: a server connection for the login; NULL: sw_login_on_server is called when there is one. */
+struct sw_server *sw_route_take_for_login(struct sw_session *session, struct sw_pool *pool);
+/* route.c: leaves whatever queue it stands in. */
+void sw_route_stop_waiting(struct sw_session *session);
+void sw_route_on_floor_timer(uv_timer_t *timer);
+
+/* settings_sync.c: true where the linked server connection has the session's settings; else a round is under way and the
+ * session is in state ROUND. */
+bool sw_sync_settings(struct sw_session *session);
+/* settings_sync.c: reads back what the unit may have set; then the session is ready. */
+void sw_sync_read_back(struct sw_session *session);
+
+/* relay.c: answers that Seawall gives in place of the server, where it is their turn. */
+void sw_relay_emit_fakes(struct sw_session *session);
+/* relay.c: the hooks of server.c. */
+extern const struct sw_server_hooks sw_relay_hooks;
+
+/* extended.c: the extended query messages. Like sw_input_consume. */
+size_t sw_extended_consume(struct sw_session *session, const uint8_t *bytes, size_t len);
+
+/* local.c: what Seawall answers itself: SET and SHOW seawall.…, DEALLOCATE of what it prepared, the console. */
+struct sw_statement;
+/* True where the simple query was one of those; it is answered then (or the session waits for the console). */
+bool sw_local_query(struct sw_session *session, struct sw_statement *statement);
+/* Sets seawall.NAME; NULL, or a constant sentence that says why not. */
+const char *sw_local_set(struct sw_session *session, const char *name, const char *value);
+/* Is the statement one of those? */
+bool sw_local_is(const struct sw_session *session, const struct sw_statement *statement);
+/* Answers a batch of extended messages up to Sync, all of them about such statements. */
+void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len);
+
+/* classify a text for this session */
+struct sw_statement *sw_session_statement(struct sw_session *session, const char *text, size_t len);
+
+#endif

@@ -1,0 +1,368 @@
+/*
+ * Units of work: what is under way for a session, and what its end leaves behind: events, settings, pins.
+ * Runs on the worker's thread. Invariant: a session has at most one unit; from its first byte on it has a server connection.
+ * What is not here: where a unit runs (route.c), how its bytes pass (input.c, extended.c, relay.c).
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/base/mem.h"
+#include "proxy/config.h"
+#include "proxy/pool/settings.h"
+#include "proxy/session/session.h"
+#include "router/verdicts.h"
+
+/* A longer request is not kept for a second try. */
+#define REQUEST_BYTES_MAX (64 * 1024)
+
+/* A unit that grew in a large pipeline gives its ring back. */
+#define SPARE_EXPECTS_MAX 256
+
+/* Pins that an error undoes, because what they stand for is undone by the rollback. */
+#define UNDONE_BY_ERROR                                                                                                \
+	(SW_PIN_TEMP | SW_PIN_PREPARE | SW_PIN_LISTEN | SW_PIN_CURSOR | SW_PIN_SETTING | SW_PIN_ROLE | SW_PIN_UNSEEN)
+
+struct sw_unit *sw_unit_begin(struct sw_session *session)
+{
+	struct sw_engine *engine = session->engine;
+	struct sw_unit *unit = engine->spare_units;
+
+	assert(!session->unit);
+	if (unit) {
+		engine->spare_units = unit->next_spare;
+	} else {
+		unit = SW_NEW(struct sw_unit);
+		sw_buf_init(&unit->request, REQUEST_BYTES_MAX);
+	}
+	unit->common = UINT32_MAX;
+	unit->started_ns = sw_clock_ns();
+	unit->was_in_transaction = session->txn_status != 'I';
+	session->unit = unit;
+	session->queries++;
+	return unit;
+}
+
+static void drop_expects(struct sw_engine *engine, struct sw_unit *unit)
+{
+	for (; unit->expect_count > 0; unit->expect_count--) {
+		struct sw_expect *expect = &unit->expects[unit->expect_first];
+
+		sw_plan_unref(engine->plans, expect->plan);
+		sw_mem_free(expect->name);
+		unit->expect_first = (unit->expect_first + 1) & (unit->expect_size - 1);
+	}
+}
+
+void sw_unit_free(struct sw_engine *engine, struct sw_unit *unit)
+{
+	struct sw_buf request;
+	struct sw_expect *expects;
+	uint32_t expect_size;
+
+	if (!unit)
+		return;
+	drop_expects(engine, unit);
+	if (unit->statement)
+		sw_statement_unref(unit->statement);
+	if (unit->expect_size > SPARE_EXPECTS_MAX) {
+		sw_mem_free(unit->expects);
+		unit->expects = NULL;
+		unit->expect_size = 0;
+	}
+	sw_mem_free(unit->problem);
+	sw_buf_clear(&unit->request);
+	request = unit->request;
+	expects = unit->expects;
+	expect_size = unit->expect_size;
+	*unit = (struct sw_unit){.next_spare = engine->spare_units,
+		.request = request,
+		.expects = expects,
+		.expect_size = expect_size};
+	engine->spare_units = unit;
+}
+
+void sw_units_free(struct sw_engine *engine)
+{
+	while (engine->spare_units) {
+		struct sw_unit *next = engine->spare_units->next_spare;
+
+		sw_buf_fini(&engine->spare_units->request);
+		sw_mem_free(engine->spare_units->expects);
+		sw_mem_free(engine->spare_units);
+		engine->spare_units = next;
+	}
+}
+
+/* A unit of several statements teaches nothing about any of them. */
+static void forget_statement(struct sw_unit *unit)
+{
+	if (unit->statement)
+		sw_statement_unref(unit->statement);
+	unit->statement = NULL;
+}
+
+void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_statement *statement)
+{
+	const struct sw_verdict *verdict = &statement->verdict;
+	uint32_t flags = verdict->flags;
+
+	if (unit->statement == statement)
+		return; /* Parse, Bind and Describe of one statement */
+	if (flags & SW_V_EMPTY)
+		flags |= SW_V_READ | SW_V_NO_DATA | SW_V_RETRY;
+	if (statement->learned_primary && flags & SW_V_READ) {
+		flags &= ~(uint32_t)SW_V_READ;
+		unit->forced = SW_ROUTE_REFUSED;
+	}
+	if (!(flags & SW_V_READ) || !unit->why)
+		unit->why = verdict->reason;
+	forget_statement(unit);
+	if (unit->statements == 0 && statement->text) {
+		unit->statement = statement;
+		sw_statement_ref(statement);
+	}
+	unit->statements += verdict->statements > 0 ? verdict->statements : 1;
+	unit->flags |= flags;
+	unit->common &= flags;
+	unit->pins |= verdict->pins;
+	if (!(verdict->flags & SW_V_SETS))
+		return;
+	if (!session->touched)
+		session->touched = sw_settings_empty(session->engine->settings);
+	for (uint32_t i = 0; i < verdict->name_count; i++)
+		sw_settings_change(&session->touched, verdict->names[i], "");
+}
+
+/* ---- what the server still has to answer */
+
+void sw_unit_expect(struct sw_unit *unit, enum sw_expect_kind kind, struct sw_plan *plan, const char *name)
+{
+	struct sw_expect *expect;
+
+	if (unit->expect_count == unit->expect_size) {
+		uint32_t size = unit->expect_size ? unit->expect_size * 2 : 16;
+		struct sw_expect *grown = sw_mem_alloc(size * sizeof(*grown));
+
+		for (uint32_t i = 0; i < unit->expect_count; i++)
+			grown[i] = unit->expects[(unit->expect_first + i) & (unit->expect_size - 1)];
+		sw_mem_free(unit->expects);
+		unit->expects = grown;
+		unit->expect_first = 0;
+		unit->expect_size = size;
+	}
+	expect = &unit->expects[(unit->expect_first + unit->expect_count++) & (unit->expect_size - 1)];
+	*expect = (struct sw_expect){.kind = (uint8_t)kind,
+		.plan = plan ? sw_plan_ref(plan) : NULL,
+		.name = name ? sw_mem_strdup(name) : NULL};
+}
+
+struct sw_expect *sw_unit_expected(struct sw_unit *unit)
+{
+	return unit->expect_count > 0 ? &unit->expects[unit->expect_first] : NULL;
+}
+
+void sw_unit_expected_done(struct sw_session *session, struct sw_unit *unit)
+{
+	struct sw_expect *expect = sw_unit_expected(unit);
+
+	sw_plan_unref(session->engine->plans, expect->plan);
+	sw_mem_free(expect->name);
+	unit->expect_first = (unit->expect_first + 1) & (unit->expect_size - 1);
+	unit->expect_count--;
+}
+
+/*
+ * An error: the server skips the rest up to Sync. What the skipped messages were going to prepare does not exist, neither
+ * on the server connection nor under the client's names.
+ */
+void sw_unit_expect_nothing(struct sw_session *session, struct sw_unit *unit)
+{
+	struct sw_expect *expect;
+
+	while ((expect = sw_unit_expected(unit))) {
+		bool is_parse = expect->kind == SW_EXPECT_PARSE || expect->kind == SW_EXPECT_OWN_PARSE;
+
+		if (is_parse && !expect->is_unnamed && session->server)
+			sw_plan_set_remove(&session->server->plans, session->engine->plans, expect->plan);
+		if (is_parse && expect->is_unnamed && session->server)
+			session->server->unnamed_of = 0;
+		if (expect->name && sw_plan_names_find(&session->plans, expect->name) == expect->plan)
+			sw_plan_names_remove(&session->plans, session->engine->plans, expect->name);
+		sw_unit_expected_done(session, unit);
+	}
+}
+
+/* ---- the end */
+
+static bool is_on_primary(const struct sw_session *session)
+{
+	return session->server && session->engine->view.primary == (int32_t)session->server->pool->key.node;
+}
+
+/* Everything that DISCARD ALL takes away, but for what no command does (T7). */
+static void forget_state(struct sw_session *session)
+{
+	session->pins &= SW_PIN_BACKEND | SW_PIN_LOAD;
+	sw_plan_names_clear(&session->plans, session->engine->plans);
+	sw_plan_unref(session->engine->plans, session->unnamed);
+	session->unnamed = NULL;
+	sw_plan_set_clear(&session->server->plans, session->engine->plans);
+	session->server->unnamed_of = 0;
+	if (session->pins == 0)
+		session->server->is_unclean = false;
+}
+
+/* The server connection has none of our settings now, the session those of its start (manual, RESET). */
+static void reset_settings(struct sw_session *session)
+{
+	sw_settings_unref(session->server->vars);
+	session->server->vars = sw_settings_empty(session->engine->settings);
+	sw_settings_unref(session->vars);
+	session->vars = sw_settings_ref(session->startup_vars);
+	sw_settings_unref(session->touched);
+	session->touched = NULL;
+}
+
+static void note_effects(struct sw_session *session, const struct sw_unit *unit)
+{
+	uint32_t pins = unit->pins;
+
+	if (unit->has_failed && !unit->was_in_transaction)
+		pins &= ~(uint32_t)UNDONE_BY_ERROR;
+	if (unit->flags & SW_V_RESET_ALL && unit->was_in_transaction)
+		pins |= SW_PIN_SETTING; /* it may be rolled back: too rare to follow */
+	if (pins & ~session->pins)
+		session->database->stats.pins++;
+	session->pins |= pins;
+	session->has_event |= !(unit->common & SW_V_NO_DATA);
+	session->has_failed_txn |= unit->has_failed;
+	if (unit->has_failed)
+		return;
+	if (unit->flags & SW_V_DISCARD_ALL)
+		forget_state(session);
+	if (unit->flags & (SW_V_DISCARD_ALL | SW_V_RESET_ALL) && !unit->was_in_transaction)
+		reset_settings(session);
+	if (unit->flags & SW_V_DDL)
+		session->engine->hooks->on_want_catalog(session->engine, session->database->dbname);
+}
+
+void sw_unit_detach(struct sw_session *session)
+{
+	struct sw_server *server = session->server;
+
+	session->server = NULL;
+	session->engine->loads[server->pool->key.node]--;
+	sw_stream_start(&server->stream); /* it may have been stopped for a slow client */
+	sw_pool_give_back(server);
+}
+
+void sw_unit_release(struct sw_session *session)
+{
+	session->state = SW_SESSION_READY;
+	if (session->pins || session->pool_mode == SW_POOL_SESSION) {
+		session->server->is_unclean = true;
+	} else {
+		sw_unit_detach(session);
+	}
+	if (session->engine->is_draining) {
+		sw_session_die(session, SW_END_SHUTDOWN, &(struct sw_problem){.severity = "FATAL", .sqlstate = "57P01",
+			.message = "terminating connection because seawall is shutting down"});
+		return;
+	}
+	sw_session_resume(session);
+}
+
+void sw_unit_end(struct sw_session *session)
+{
+	struct sw_unit *unit = session->unit;
+	struct sw_stats *stats = &session->database->stats;
+	int64_t now_ns = sw_clock_ns();
+
+	note_effects(session, unit);
+	stats->queries++;
+	stats->query_us += (uint64_t)(now_ns - unit->started_ns) / 1000;
+	session->unit = NULL;
+	session->units_in_txn += unit->was_in_transaction;
+	sw_unit_free(session->engine, unit);
+	session->state = SW_SESSION_READY;
+	if (session->txn_status != 'I') {
+		sw_session_resume(session);
+		return;
+	}
+	stats->transactions++;
+	if (session->has_event)
+		sw_floor_add_event(&session->floor, (int)session->server->pool->key.node, is_on_primary(session), now_ns);
+	session->has_event = session->has_failed_txn = false;
+	session->units_in_txn = 0;
+	sw_mem_free(session->begin);
+	session->begin = NULL;
+	if (session->touched)
+		sw_sync_read_back(session);
+	else
+		sw_unit_release(session);
+}
+
+/* Puts the request of the unit in front of whatever the client has sent since. */
+void sw_unit_again(struct sw_session *session)
+{
+	struct sw_unit *unit = session->unit;
+	struct sw_buf in;
+
+	session->database->stats.retries++;
+	sw_unit_expect_nothing(session, unit);
+	sw_buf_init(&in, session->in.max);
+	if (sw_buf_append(&in, sw_buf_data(&unit->request), sw_buf_len(&unit->request)) != SW_OK ||
+		sw_buf_append(&in, sw_buf_data(&session->in), sw_buf_len(&session->in)) != SW_OK)
+		assert(!"a request was kept that is larger than its limit");
+	sw_buf_fini(&session->in);
+	session->in = in;
+	unit->scanned = sw_buf_len(&unit->request);
+	sw_buf_clear(&unit->request);
+	unit->is_again = true;
+	unit->is_sent = unit->is_retrying = unit->has_failed = unit->may_retry = false;
+	session->state = SW_SESSION_READY;
+	sw_session_resume(session);
+}
+
+static void copy_text(char *out, size_t size, const char *text)
+{
+	size_t len = text ? strnlen(text, size - 1) : 0;
+
+	if (len > 0)
+		memcpy(out, text, len);
+	out[len] = '\0';
+}
+
+void sw_unit_keep_problem(struct sw_unit *unit, const struct sw_problem *problem)
+{
+	struct sw_kept_problem *kept = unit->problem ? unit->problem : SW_NEW(struct sw_kept_problem);
+
+	copy_text(kept->sqlstate, sizeof(kept->sqlstate), problem->sqlstate);
+	copy_text(kept->message, sizeof(kept->message), problem->message);
+	copy_text(kept->detail, sizeof(kept->detail), problem->detail);
+	copy_text(kept->hint, sizeof(kept->hint), problem->hint);
+	unit->problem = kept;
+}
+
+void sw_unit_fail(struct sw_session *session, const struct sw_problem *problem)
+{
+	struct sw_buf *out = &session->engine->assembly;
+	struct sw_unit *unit = session->unit;
+
+	sw_msg_problem(out, problem);
+	sw_unit_expect_nothing(session, unit);
+	if (session->server && session->txn_status == 'I' && session->pins == 0)
+		sw_unit_detach(session);
+	if (unit->is_extended) {
+		unit->is_skipping = true;
+		session->state = SW_SESSION_UNIT;
+	} else {
+		sw_msg_ready(out, session->txn_status);
+		session->state = SW_SESSION_READY;
+		session->unit = NULL;
+		sw_unit_free(session->engine, unit);
+	}
+	sw_session_send(session, out);
+}
