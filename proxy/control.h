@@ -1,0 +1,12 @@
+/*
+ * The control thread: configuration, monitor, console, signals, and the workers' lives. The main thread of the process.
+ */
+#ifndef SW_PROXY_CONTROL_H
+#define SW_PROXY_CONTROL_H
+
+struct sw_config;
+
+/* Runs Seawall until it is told to stop. Takes over the reference to config. Exit status: 0 = stopped in order. */
+int sw_control_run(struct sw_config *config);
+
+#endif
