@@ -1,0 +1,54 @@
+/*
+ * What the classifier needs to know of one database's catalog: for every function name the worst of all its
+ * overloads in all schemas (T5), and the relations that a replica cannot serve. Built by the control thread
+ * from the primary, then immutable and shared by reference count among workers.
+ *
+ * Of PostgreSQL's own functions, router/functions.c knows those of version 15; the snapshot adds the others.
+ * So that a harmless volatile one (random) is told from a user's function of the same name, volatile
+ * functions of pg_catalog are left out:
+ *
+ *	SELECT proname, bool_or(provolatile = 'v') FROM pg_proc
+ *	WHERE provolatile <> 'v' OR pronamespace <> 'pg_catalog'::regnamespace GROUP BY proname
+ *
+ * and the relations, by name whatever their schema:
+ *
+ *	SELECT DISTINCT relname FROM pg_class
+ *	WHERE relkind = 'f' OR relpersistence = 'u' AND relkind IN ('r', 'p', 'm', 'S')
+ *
+ * Temporary tables of other sessions are nobody's business; those of the own session pin it.
+ */
+#ifndef SW_ROUTER_CATALOG_H
+#define SW_ROUTER_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/err.h"
+
+struct sw_catalog;
+
+enum sw_function_kind {
+	SW_FUNCTION_UNKNOWN,  /* no such name: taken for volatile unless it is PostgreSQL's own */
+	SW_FUNCTION_STABLE,   /* every overload is immutable or stable */
+	SW_FUNCTION_VOLATILE, /* at least one overload is volatile */
+};
+
+struct sw_catalog *sw_catalog_new(const char *database);
+/* Reference counts are atomic: any thread. The last unref frees. Both take NULL. */
+struct sw_catalog *sw_catalog_ref(struct sw_catalog *catalog);
+void sw_catalog_unref(struct sw_catalog *catalog);
+
+/* Control thread, before the catalog is shared. The worst call for a name wins. */
+void sw_catalog_add_function(struct sw_catalog *catalog, const char *name, enum sw_function_kind kind);
+/* A relation that only the primary can serve: unlogged (T20), foreign. */
+void sw_catalog_add_primary_relation(struct sw_catalog *catalog, const char *name);
+
+const char *sw_catalog_database(const struct sw_catalog *catalog);
+/* Grows with every snapshot of the process, so a cached verdict can tell that it is old. Never 0. */
+uint64_t sw_catalog_version(const struct sw_catalog *catalog);
+/* Names are compared as they stand in the parse tree: folded to lower case unless quoted. */
+enum sw_function_kind sw_catalog_function(const struct sw_catalog *catalog, const char *name);
+bool sw_catalog_is_primary_relation(const struct sw_catalog *catalog, const char *name);
+
+#endif
