@@ -1,10 +1,10 @@
 /*
  * The catalog reader. Control thread only.
  *
- * A reading starts when its database is dirty (new, or DDL went through, or the primary is another one) or when
- * catalog_refresh has passed, and not sooner than SPACING_NS after the one before: a migration of a thousand statements
- * is a handful of readings. What is read is one snapshot, replaced as a whole. DDL that comes during a reading may or
- * may not be in it, so it makes the database dirty again.
+ * A reading starts when its database is dirty (new, or DDL went through, or the primary is another one) or
+ * when catalog_refresh has passed, and not sooner than SPACING_NS after the one before: a migration of a
+ * thousand statements is a handful of readings. What is read is one snapshot, replaced as a whole. DDL that
+ * comes during a reading may or may not be in it, so it makes the database dirty again.
  *
  * Invariant: an entry with a reading under way has a draft; the draft is given away whole or thrown away.
  *
@@ -27,21 +27,22 @@
 /* A reading takes milliseconds; one that hangs holds nothing but its own connection. */
 #define READING_NS (10 * SW_NS_PER_S)
 /* An idle connection is kept this long, as DDL comes in bursts. */
-#define LINGER_NS (10 * SW_NS_PER_S)
+#define LINGER_NS        (10 * SW_NS_PER_S)
 #define BACKOFF_FIRST_NS (100 * SW_NS_PER_MS)
 #define BACKOFF_LAST_NS  (30 * SW_NS_PER_S)
-/* Databases of one cluster; each may hold a connection to the primary. Those beyond are classified carefully. */
+/* Databases of one cluster; each may hold a connection to the primary. Those beyond are classified carefully.
+ */
 #define DATABASES_MAX 256
 
 /*
- * Two statements, one round trip: the worst volatility of all functions of a name (T5), and the relations whose content
- * is on the primary only (T20). Temporary ones of other sessions are among them: a name too
+ * Two statements, one round trip: the worst volatility of all functions of a name (T5), and the relations
+ * whose content is on the primary only (T20). Temporary ones of other sessions are among them: a name too
  * many costs a read on the primary.
  */
 static const char catalog_sql[] =
-	"SELECT proname, bool_or(provolatile = 'v') FROM pg_proc GROUP BY proname;"
-	"SELECT DISTINCT relname FROM pg_class"
-	" WHERE relkind IN ('r', 'p', 'm', 'S', 'v', 'f') AND (relpersistence <> 'p' OR relkind = 'f')";
+        "SELECT proname, bool_or(provolatile = 'v') FROM pg_proc GROUP BY proname;"
+        "SELECT DISTINCT relname FROM pg_class"
+        " WHERE relkind IN ('r', 'p', 'm', 'S', 'v', 'f') AND (relpersistence <> 'p' OR relkind = 'f')";
 
 enum entry_state { ENTRY_IDLE, ENTRY_CONNECTING, ENTRY_CONNECTED, ENTRY_READING };
 
@@ -134,8 +135,10 @@ static void fail(struct entry *entry)
 	entry->is_dirty = true;
 	entry->wait_ns = entry->wait_ns ? earlier(2 * entry->wait_ns, BACKOFF_LAST_NS) : BACKOFF_FIRST_NS;
 	if (!entry->is_failing)
-		sw_log(SW_LOG_WARNING, "cannot read the catalog of database \"%s\": %s; until then its functions count as "
-			"volatile", entry->database, entry->error);
+		sw_log(SW_LOG_WARNING,
+		        "cannot read the catalog of database \"%s\": %s; what was read before, if anything, "
+		        "stays in use",
+		        entry->database, entry->error);
 	entry->is_failing = true;
 	/* Counted from now: an attempt may have taken longer than the wait. */
 	entry->start_ns = sw_clock_ns();
@@ -163,11 +166,11 @@ static void read_now(struct entry *entry)
 {
 	const struct sw_config *config = entry->loader->config;
 	const struct sw_link_target target = {
-		.host = entry->loader->primary.host,
-		.port = entry->loader->primary.port,
-		.user = config->monitor_user,
-		.password = config->monitor_password,
-		.dbname = entry->database,
+	        .host = entry->loader->primary.host,
+	        .port = entry->loader->primary.port,
+	        .user = config->monitor_user,
+	        .password = config->monitor_password,
+	        .dbname = entry->database,
 	};
 
 	entry->start_ns = sw_clock_ns();
@@ -185,7 +188,7 @@ static void add_functions(struct sw_catalog *draft, const PGresult *result)
 {
 	for (int row = 0; row < PQntuples(result); row++)
 		sw_catalog_add_function(draft, PQgetvalue(result, row, 0),
-			PQgetvalue(result, row, 1)[0] == 't' ? SW_FUNCTION_VOLATILE : SW_FUNCTION_STABLE);
+		        PQgetvalue(result, row, 1)[0] == 't' ? SW_FUNCTION_VOLATILE : SW_FUNCTION_STABLE);
 }
 
 static void add_relations(struct sw_catalog *draft, const PGresult *result)
@@ -258,16 +261,17 @@ static void on_timer(void *arg)
 }
 
 static const struct sw_link_hooks link_hooks = {
-	.on_ready = on_ready,
-	.on_result = on_result,
-	.on_done = on_done,
-	.on_broken = on_broken,
-	.on_timer = on_timer,
+        .on_ready = on_ready,
+        .on_result = on_result,
+        .on_done = on_done,
+        .on_broken = on_broken,
+        .on_timer = on_timer,
 };
 
 static struct entry *entry_find(struct sw_catalog_loader *loader, const char *database)
 {
-	SW_LIST_EACH(&loader->entries, at, after) {
+	SW_LIST_EACH(&loader->entries, at, after)
+	{
 		struct entry *entry = SW_CONTAINER_OF(at, struct entry, link_all);
 
 		if (!strcmp(entry->database, database))
@@ -282,8 +286,10 @@ static struct entry *entry_new(struct sw_catalog_loader *loader, const char *dat
 
 	if (loader->count == DATABASES_MAX || strlen(database) >= SW_NAME_MAX) {
 		if (!loader->is_full_told)
-			sw_log(SW_LOG_WARNING, "the catalog of database \"%s\" is not read: more than %d databases are in "
-				"use; its functions count as volatile", database, DATABASES_MAX);
+			sw_log(SW_LOG_WARNING,
+			        "the catalog of database \"%s\" is not read: more than %d databases are in "
+			        "use; its functions count as volatile",
+			        database, DATABASES_MAX);
 		loader->is_full_told = true;
 		return NULL;
 	}
@@ -321,12 +327,14 @@ void sw_catalog_loader_want(struct sw_catalog_loader *loader, const char *databa
 
 void sw_catalog_loader_set_primary(struct sw_catalog_loader *loader, const struct sw_node_config *primary)
 {
-	bool is_same = primary && !strcmp(primary->host, loader->primary.host) && primary->port == loader->primary.port;
+	bool is_same = primary && !strcmp(primary->host, loader->primary.host) &&
+	               primary->port == loader->primary.port;
 
 	loader->has_primary = primary != NULL;
 	if (primary)
 		loader->primary = *primary;
-	SW_LIST_EACH(&loader->entries, at, after) {
+	SW_LIST_EACH(&loader->entries, at, after)
+	{
 		struct entry *entry = SW_CONTAINER_OF(at, struct entry, link_all);
 
 		if (primary && !is_same) {
@@ -345,11 +353,11 @@ void sw_catalog_loader_set_config(struct sw_catalog_loader *loader, const struct
 {
 	loader->config = config;
 	SW_LIST_EACH(&loader->entries, at, after)
-		wake(SW_CONTAINER_OF(at, struct entry, link_all));
+	wake(SW_CONTAINER_OF(at, struct entry, link_all));
 }
 
 struct sw_catalog_loader *sw_catalog_loader_new(uv_loop_t *loop, const struct sw_config *config,
-	void (*on_catalog)(struct sw_catalog *catalog, void *arg), void *arg)
+        void (*on_catalog)(struct sw_catalog *catalog, void *arg), void *arg)
 {
 	struct sw_catalog_loader *loader = SW_NEW(struct sw_catalog_loader);
 
@@ -394,7 +402,8 @@ void sw_catalog_loader_close(struct sw_catalog_loader *loader, void (*on_closed)
 	loader->is_closing = true;
 	loader->on_closed = on_closed;
 	loader->closed_arg = arg;
-	SW_LIST_EACH(&loader->entries, at, after) {
+	SW_LIST_EACH(&loader->entries, at, after)
+	{
 		struct entry *entry = SW_CONTAINER_OF(at, struct entry, link_all);
 
 		sw_list_remove(&entry->link_all);

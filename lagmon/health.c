@@ -1,6 +1,6 @@
 /*
- * Up and down, lag, and the gates that replicas pass by their lag. Pure; any thread, though only the control thread
- * owns such state. Invariant of the history: times and positions grow from entry to entry.
+ * Up and down, lag, and the gates that replicas pass by their lag. Pure; any thread, though only the control
+ * thread owns such state. Invariant of the history: times and positions grow from entry to entry.
  *
  * Not here: where samples come from (probe.c), which node is the primary (topology.c), logging (monitor.c).
  */
@@ -71,8 +71,10 @@ void sw_lag_history_add(struct sw_lag_history *history, int64_t sent_ns, struct 
 {
 	uint32_t place;
 
-	/* A primary that crashed may have lost what it had not written out: what it showed then never comes again. */
-	while (history->count > 0 && history->entries[place_of(history, history->count - 1)].lsn.pos > lsn.pos)
+	/* A primary that crashed may have lost what it had not written out: what it showed then never comes
+	 * again. */
+	while (history->count > 0 &&
+	        history->entries[place_of(history, history->count - 1)].lsn.pos > lsn.pos)
 		history->count--;
 	if (history->count > 0) {
 		place = place_of(history, history->count - 1);
@@ -90,8 +92,8 @@ void sw_lag_history_add(struct sw_lag_history *history, int64_t sent_ns, struct 
 	history->entries[place].lsn = lsn;
 }
 
-enum sw_err sw_lag_history_behind_since(const struct sw_lag_history *history, struct sw_lsn lsn,
-	int64_t *ret_since_ns)
+enum sw_err sw_lag_history_behind_since(
+        const struct sw_lag_history *history, struct sw_lsn lsn, int64_t *ret_since_ns)
 {
 	uint32_t low = 0, high = history->count;
 
@@ -110,7 +112,7 @@ enum sw_err sw_lag_history_behind_since(const struct sw_lag_history *history, st
 }
 
 struct sw_lag sw_lag_measure(const struct sw_lag_history *history, struct sw_lag_point primary,
-	struct sw_lag_point replica, int64_t ring_since_ns, int64_t stale_ns, int64_t now_ns)
+        struct sw_lag_point replica, int64_t ring_since_ns, int64_t stale_ns, int64_t now_ns)
 {
 	struct sw_lag lag = {0};
 	int64_t since_ns = primary.sent_ns, kept_ns;
@@ -149,11 +151,12 @@ static bool is_within(struct sw_lag lag, const struct sw_lag_class *limits, doub
 	       (double)lag.bytes <= (double)limits->max_lag_bytes * part;
 }
 
-static void gate_step(struct sw_lag_gate *gate, const struct sw_lag_class *limits, const struct sw_config *config,
-	struct sw_lag lag, int64_t now_ns)
+static void gate_step(struct sw_lag_gate *gate, const struct sw_lag_class *limits,
+        const struct sw_config *config, struct sw_lag lag, int64_t now_ns)
 {
 	if (lag.us == INT64_MAX || lag.bytes == UINT64_MAX) {
-		/* Unknown is not lag: whoever was inside comes back by the door of a new node, without a dwell. */
+		/* Unknown is not lag: whoever was inside comes back by the door of a new node, without a
+		 * dwell. */
 		if (gate->state == GATE_INSIDE)
 			gate->state = GATE_NEW;
 		gate->below_since_ns = 0;
@@ -175,7 +178,7 @@ static void gate_step(struct sw_lag_gate *gate, const struct sw_lag_class *limit
 }
 
 uint32_t sw_lag_gates_step(struct sw_lag_gate gates[SW_LAG_CLASSES_MAX], const struct sw_config *config,
-	struct sw_lag lag, int64_t now_ns)
+        struct sw_lag lag, int64_t now_ns)
 {
 	uint32_t mask = 0;
 

@@ -1,13 +1,14 @@
 /*
- * libpq on libuv. The only file that drives libpq's connection machine; owners see results, a broken link and a timer.
- * Runs on the thread of the loop.
+ * libpq on libuv. The only file that drives libpq's connection machine; owners see results, a broken link and
+ * a timer. Runs on the thread of the loop.
  *
- * libpq closes and opens sockets as it likes while it connects (addresses in turn, a retry without TLS), so the watch on
- * its descriptor is taken down before every PQconnectPoll and put up anew after it. Once connected the descriptor stays.
- * The watch always goes before PQfinish: a closed descriptor number may be another socket's a moment later.
+ * libpq closes and opens sockets as it likes while it connects (addresses in turn, a retry without TLS), so
+ * the watch on its descriptor is taken down before every PQconnectPoll and put up anew after it. Once
+ * connected the descriptor stays. The watch always goes before PQfinish: a closed descriptor number may be
+ * another socket's a moment later.
  *
- * Invariant: a watch exists only with a connection. A look-up that is overdue is left to itself (libuv's thread cannot
- * be stopped) and finds out by a NULL that nobody waits.
+ * Invariant: a watch exists only with a connection. A look-up that is overdue is left to itself (libuv's
+ * thread cannot be stopped) and finds out by a NULL that nobody waits.
  *
  * Not here: time-outs and reconnecting, which are the owner's, by on_timer; PQcancel, which blocks.
  */
@@ -136,7 +137,8 @@ static enum sw_err watch_start(struct sw_link *link, int events)
 		failed = uv_poll_init(link->loop, watch, PQsocket(link->conn));
 		if (failed) {
 			sw_mem_free(watch);
-			snprintf(link->error, sizeof(link->error), "cannot watch the socket: %s", uv_strerror(failed));
+			snprintf(link->error, sizeof(link->error), "cannot watch the socket: %s",
+			        uv_strerror(failed));
 			return SW_ERR_IO;
 		}
 		watch->data = link;
@@ -144,7 +146,8 @@ static enum sw_err watch_start(struct sw_link *link, int events)
 		link->watched = 0;
 		link->open_handles++;
 	}
-	/* libuv takes a descriptor out of the poll set and puts it back, two system calls, even where nothing changes. */
+	/* libuv takes a descriptor out of the poll set and puts it back, two system calls, even where nothing
+	 * changes. */
 	if (events == link->watched)
 		return SW_OK;
 	failed = uv_poll_start(link->watch, events, on_socket);
@@ -178,7 +181,7 @@ static void take_error(struct sw_link *link)
 	while ((notify = PQnotifies(link->conn)) != NULL)
 		PQfreemem(notify);
 	sw_link_first_line(link->error, sizeof(link->error),
-		link->notice[0] ? link->notice : PQerrorMessage(link->conn));
+	        link->notice[0] ? link->notice : PQerrorMessage(link->conn));
 	if (!link->error[0])
 		snprintf(link->error, sizeof(link->error), "connection closed by the server");
 }
@@ -262,7 +265,9 @@ static void on_socket(uv_poll_t *watch, int status, int events)
 		return;
 	}
 	if (status < 0) {
-		snprintf(link->error, sizeof(link->error), "connection failed: %s", uv_strerror(status));
+		/* libuv has only a code for "error or hang-up"; a second read makes libpq find out which. */
+		(void)PQconsumeInput(link->conn);
+		take_error(link);
 		broken(link);
 		return;
 	}
@@ -279,11 +284,11 @@ static void on_socket(uv_poll_t *watch, int status, int events)
 /* hosts and addresses: lists of the same length for libpq; addresses "" for a Unix socket. */
 static enum sw_err start(struct sw_link *link, const char *hosts, const char *addresses)
 {
-	const char *const keys[] = {"host", "hostaddr", "port", "user", "password", "dbname", "application_name",
-		"client_encoding", "gssencmode", "target_session_attrs", "options", NULL};
+	const char *const keys[] = {"host", "hostaddr", "port", "user", "password", "dbname",
+	        "application_name", "client_encoding", "gssencmode", "target_session_attrs", "options", NULL};
 	const char *const values[] = {hosts, addresses, link->port, link->user, link->password, link->dbname,
-		"seawall monitor", "UTF8", "disable", "any",
-		"-c search_path=pg_catalog -c client_min_messages=warning -c jit=off", NULL};
+	        "seawall monitor", "UTF8", "disable", "any",
+	        "-c search_path=pg_catalog -c client_min_messages=warning -c jit=off", NULL};
 
 	link->notice[0] = '\0';
 	link->conn = PQconnectStartParams(keys, values, 0);
@@ -309,7 +314,8 @@ static enum sw_err start_with(struct sw_link *link, const struct addrinfo *found
 	int count = 0;
 
 	for (; found && count < ADDRESSES_MAX; found = found->ai_next) {
-		if (getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST))
+		if (getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof(address), NULL, 0,
+		            NI_NUMERICHOST))
 			continue;
 		append(hosts, link->host);
 		append(addresses, address);
@@ -328,8 +334,8 @@ static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo 
 	if (link) {
 		link->look_up = NULL;
 		if (status)
-			snprintf(link->error, sizeof(link->error), "cannot look up \"%.200s\": %s", link->host,
-				uv_strerror(status));
+			snprintf(link->error, sizeof(link->error), "cannot look up \"%.200s\": %s",
+			        link->host, uv_strerror(status));
 		else
 			err = start_with(link, found);
 	}
@@ -349,7 +355,8 @@ static enum sw_err look_up_start(struct sw_link *link)
 	failed = uv_getaddrinfo(link->loop, &look_up->request, on_looked_up, link->host, NULL, &hints);
 	if (failed) {
 		sw_mem_free(look_up);
-		snprintf(link->error, sizeof(link->error), "cannot look up \"%.200s\": %s", link->host, uv_strerror(failed));
+		snprintf(link->error, sizeof(link->error), "cannot look up \"%.200s\": %s", link->host,
+		        uv_strerror(failed));
 		return SW_ERR_IO;
 	}
 	link->look_up = look_up;
@@ -424,12 +431,12 @@ static void on_time(uv_timer_t *timer)
 void sw_link_wake_at(struct sw_link *link, int64_t when_ns)
 {
 	int64_t wait_ns = when_ns - sw_clock_ns();
-	uint64_t ready_ms;
+	int64_t wait_ms = wait_ns > 0 ? (wait_ns + SW_NS_PER_MS - 1) / SW_NS_PER_MS : 0;
 
-	/* The timer counts from the loop's time, which stands still while callbacks run: aim at the loop's tick. */
-	ready_ms = (uv_hrtime() + (uint64_t)(wait_ns > 0 ? wait_ns : 0) + SW_NS_PER_MS - 1) / SW_NS_PER_MS;
+	/* Early by what the loop's clock lags behind, which on_time mends; aiming later would be late every
+	 * time. */
 	link->wake_ns = when_ns;
-	uv_timer_start(&link->timer, on_time, ready_ms > uv_now(link->loop) ? ready_ms - uv_now(link->loop) : 0, 0);
+	uv_timer_start(&link->timer, on_time, (uint64_t)wait_ms, 0);
 }
 
 void sw_link_wake_never(struct sw_link *link)

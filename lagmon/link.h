@@ -1,7 +1,7 @@
 /*
- * One libpq connection on a libuv loop, and the one timer that its owner needs. The monitor's probes and its catalog
- * reader are made of it. Nothing blocks: host names go through uv_getaddrinfo, connecting and queries through uv_poll.
- * The thread of the loop only.
+ * One libpq connection on a libuv loop, and the one timer that its owner needs. The monitor's probes and its
+ * catalog reader are made of it. Nothing blocks: host names go through uv_getaddrinfo, connecting and queries
+ * through uv_poll. The thread of the loop only.
  */
 #ifndef SW_LAGMON_LINK_H
 #define SW_LAGMON_LINK_H
@@ -22,15 +22,16 @@ struct sw_link_target {
 };
 
 /*
- * Called from the loop, never inside a call to the link. on_result may not call the link; every other one may, also to
- * close it.
+ * Called from the loop, never inside a call to the link. on_result may not call the link; every other one
+ * may, also to close it.
  */
 struct sw_link_hooks {
-	void (*on_ready)(void *arg);                          /* connected; no query is in flight */
-	void (*on_result)(const PGresult *result, void *arg); /* one for each statement of the query in flight */
-	void (*on_done)(void *arg);                           /* the query in flight is over */
-	void (*on_broken)(void *arg);                         /* not connected any more; sw_link_error says why */
-	void (*on_timer)(void *arg);                          /* the time of sw_link_wake_at has come */
+	void (*on_ready)(void *arg); /* connected; no query is in flight */
+	void (*on_result)(
+	        const PGresult *result, void *arg); /* one for each statement of the query in flight */
+	void (*on_done)(void *arg);                 /* the query in flight is over */
+	void (*on_broken)(void *arg);               /* not connected any more; sw_link_error says why */
+	void (*on_timer)(void *arg);                /* the time of sw_link_wake_at has come */
 };
 
 /* hooks outlive the link. */
@@ -38,12 +39,14 @@ struct sw_link *sw_link_new(uv_loop_t *loop, const struct sw_link_hooks *hooks, 
 /* Drops the connection and the timer; on_closed comes once, from the loop, and then the link is freed. */
 void sw_link_close(struct sw_link *link, void (*on_closed)(void *arg), void *arg);
 
-/* Starts to connect an unconnected link. SW_OK: on_ready or on_broken follows, unless the link is dropped before. */
+/* Starts to connect an unconnected link. SW_OK: on_ready or on_broken follows, unless the link is dropped
+ * before. */
 enum sw_err sw_link_connect(struct sw_link *link, const struct sw_link_target *target) SW_MUST_USE;
 /* Forgets the connection, whatever its state; no hook is called for it any more. */
 void sw_link_drop(struct sw_link *link);
 
-/* Sends a query on a connected link that has none in flight. SW_ERR_IO: the link is broken, and on_broken does not come. */
+/* Sends a query on a connected link that has none in flight. SW_ERR_IO: the link is broken, and on_broken
+ * does not come. */
 enum sw_err sw_link_query(struct sw_link *link, const char *sql) SW_MUST_USE;
 enum sw_err sw_link_execute(struct sw_link *link, const char *prepared) SW_MUST_USE;
 

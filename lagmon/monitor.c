@@ -1,13 +1,14 @@
 /*
- * The monitor: puts the probes' samples, the health, the lag and the topology together into the published view.
- * Control thread only; workers see the board.
+ * The monitor: puts the probes' samples, the health, the lag and the topology together into the published
+ * view. Control thread only; workers see the board.
  *
- * Order matters in two places. A connection's since_ns is published before the first sample of that connection is added
- * to the ring, and the ring is emptied before the view says that the connection is gone: whoever finds a sample in the
- * ring and then reads a view sees at least that sample's connection (view.h rests on it).
+ * Order matters in two places. A connection's since_ns is published before the first sample of that
+ * connection is added to the ring, and the ring is emptied before the view says that the connection is gone:
+ * whoever finds a sample in the ring and then reads a view sees at least that sample's connection (view.h
+ * rests on it).
  *
- * Not here: the decisions themselves (health.c, topology.c: pure), how a node is asked (probe.c), the catalogs
- * (catalog_load.c), failover.
+ * Not here: the decisions themselves (health.c, topology.c: pure), how a node is asked (probe.c), the
+ * catalogs (catalog_load.c), failover.
  */
 #include "lagmon/monitor.h"
 
@@ -43,7 +44,8 @@ struct sw_monitor {
 	struct sw_catalog_loader *loader;
 	struct sw_topology topology;
 	struct sw_lag_history history;
-	struct sw_lag_point primary_point; /* the primary's newest sample; outlives its connection until it is stale */
+	struct sw_lag_point
+	        primary_point; /* the primary's newest sample; outlives its connection until it is stale */
 	struct sw_view view;
 	struct node nodes[SW_NODES_MAX];
 	int64_t start_ns;
@@ -71,23 +73,35 @@ static void log_complaint(const struct sw_monitor *monitor, int node)
 
 	switch ((enum sw_complaint)monitor->topology.node[node].complaint) {
 	case SW_COMPLAINT_NONE:
-		sw_log(SW_LOG_INFO, "node \"%s\" belongs to the cluster again, on timeline %" PRIu32, name, timeline);
+		sw_log(SW_LOG_INFO, "node \"%s\" belongs to the cluster again, on timeline %" PRIu32, name,
+		        timeline);
 		break;
 	case SW_COMPLAINT_SYSTEM:
-		sw_log(SW_LOG_ERROR, "node \"%s\" is of another cluster, system identifier %" PRIu64 ": it is not used; correct "
-			"[nodes]", name, monitor->view.node[node].system_id);
+		sw_log(SW_LOG_ERROR,
+		        "node \"%s\" is of another cluster, system identifier %" PRIu64
+		        ": it is not used; correct "
+		        "[nodes]",
+		        name, monitor->view.node[node].system_id);
 		break;
 	case SW_COMPLAINT_TIMELINE:
-		sw_log(SW_LOG_ERROR, "two writers: node \"%s\" accepts writes on timeline %" PRIu32 ", which was left for "
-			"another: it is not used; stop it and make it a standby", name, timeline);
+		sw_log(SW_LOG_ERROR,
+		        "two writers: node \"%s\" accepts writes on timeline %" PRIu32 ", which was left for "
+		        "another: it is not used; stop it and make it a standby",
+		        name, timeline);
 		break;
 	case SW_COMPLAINT_WRITER:
-		sw_log(SW_LOG_ERROR, "two writers: node \"%s\" accepts writes on timeline %" PRIu32 " as another node does: it is "
-			"not used; stop the wrong one", name, timeline);
+		sw_log(SW_LOG_ERROR,
+		        "two writers: node \"%s\" accepts writes on timeline %" PRIu32
+		        " as another node does: it is "
+		        "not used; stop the wrong one",
+		        name, timeline);
 		break;
 	case SW_COMPLAINT_LINEAGE:
-		sw_log(SW_LOG_WARNING, "node \"%s\" follows timeline %" PRIu32 ", the primary is on %" PRIu32 ": it serves no "
-			"reads until it follows the primary", name, timeline, monitor->topology.timeline);
+		sw_log(SW_LOG_WARNING,
+		        "node \"%s\" follows timeline %" PRIu32 ", the primary is on %" PRIu32
+		        ": it serves no "
+		        "reads until it follows the primary",
+		        name, timeline, monitor->topology.timeline);
 		break;
 	}
 }
@@ -96,10 +110,11 @@ static void log_role(struct sw_monitor *monitor, int node)
 {
 	uint8_t role = monitor->topology.node[node].role;
 
-	/* The primary is told of by log_primary; a node that comes back as what it was is told of by its being up. */
+	/* The primary is told of by log_primary; a node that comes back as what it was is told of by its
+	 * being up. */
 	if (role == SW_ROLE_REPLICA && role != monitor->nodes[node].told_role)
 		sw_log(SW_LOG_INFO, "node \"%s\" is a replica on timeline %" PRIu32, name_of(monitor, node),
-			monitor->nodes[node].sample.at.timeline);
+		        monitor->nodes[node].sample.at.timeline);
 	if (role != SW_ROLE_UNKNOWN)
 		monitor->nodes[node].told_role = role;
 }
@@ -109,11 +124,12 @@ static void log_primary(const struct sw_monitor *monitor, struct sw_topology_new
 	const struct sw_topology *topology = &monitor->topology;
 
 	if (news.is_primary_lost)
-		sw_log(SW_LOG_WARNING, "there is no primary: node \"%s\" is gone", name_of(monitor, topology->last_primary));
+		sw_log(SW_LOG_WARNING, "there is no primary: node \"%s\" is gone",
+		        name_of(monitor, topology->last_primary));
 	if (news.is_primary_new || news.is_primary_back)
 		sw_log(SW_LOG_INFO, "the primary is node \"%s\"%s, timeline %" PRIu32 ", epoch %" PRIu64,
-			name_of(monitor, topology->primary), news.is_primary_back ? " again" : "", topology->timeline,
-			topology->epoch);
+		        name_of(monitor, topology->primary), news.is_primary_back ? " again" : "",
+		        topology->timeline, topology->epoch);
 }
 
 /* Says once that a node passed the limits of a lag class, in either direction. */
@@ -131,9 +147,11 @@ static void log_lag(struct sw_monitor *monitor, int node, struct sw_lag lag)
 		if (is_outside == !!(monitor->nodes[node].told_outside & bit))
 			continue;
 		monitor->nodes[node].told_outside ^= bit;
-		sw_log(is_outside ? SW_LOG_WARNING : SW_LOG_INFO, "node \"%s\" is %s the lag limits of %" PRId64 " ms and %" PRIu64
-			" bytes: %" PRId64 " ms, %" PRIu64 " bytes", name_of(monitor, node), is_outside ? "beyond" : "within",
-			limits->max_lag_us / 1000, limits->max_lag_bytes, lag.us / 1000, lag.bytes);
+		sw_log(is_outside ? SW_LOG_WARNING : SW_LOG_INFO,
+		        "node \"%s\" is %s the lag limits of %" PRId64 " ms and %" PRIu64 " bytes: %" PRId64
+		        " ms, %" PRIu64 " bytes",
+		        name_of(monitor, node), is_outside ? "beyond" : "within", limits->max_lag_us / 1000,
+		        limits->max_lag_bytes, lag.us / 1000, lag.bytes);
 	}
 }
 
@@ -150,9 +168,10 @@ static void judge_lag(struct sw_monitor *monitor, int node, int64_t now_ns)
 		int64_t ring_since_ns = 0;
 
 		if (monitor->topology.primary >= 0)
-			ring_since_ns = sw_board_behind_since(monitor->board, monitor->topology.primary, replica.lsn);
+			ring_since_ns =
+			        sw_board_behind_since(monitor->board, monitor->topology.primary, replica.lsn);
 		lag = sw_lag_measure(&monitor->history, monitor->primary_point, replica, ring_since_ns,
-			sw_lag_stale_ns(monitor->config), now_ns);
+		        sw_lag_stale_ns(monitor->config), now_ns);
 	}
 	view->fit_mask = sw_lag_gates_step(state->gates, monitor->config, lag, now_ns);
 	if (is_replica)
@@ -178,11 +197,11 @@ static struct sw_topology_news judge_topology(struct sw_monitor *monitor, int64_
 		const struct node *node = &monitor->nodes[n];
 
 		input[n] = (struct sw_topology_input){
-			.is_asked = sw_probe_is_asked(node->probe),
-			.is_known = sw_probe_is_up(node->probe) && node->has_sample,
-			.is_in_recovery = node->sample.is_in_recovery,
-			.timeline = node->sample.at.timeline,
-			.system_id = monitor->view.node[n].system_id,
+		        .is_asked = sw_probe_is_asked(node->probe),
+		        .is_known = sw_probe_is_up(node->probe) && node->has_sample,
+		        .is_in_recovery = node->sample.is_in_recovery,
+		        .timeline = node->sample.at.timeline,
+		        .system_id = monitor->view.node[n].system_id,
 		};
 	}
 	return sw_topology_step(&monitor->topology, input, count, now_ns - monitor->start_ns >= SETTLE_NS);
@@ -217,7 +236,8 @@ static bool step_topology(struct sw_monitor *monitor, int64_t now_ns)
 		sw_catalog_loader_set_primary(monitor->loader, &monitor->config->nodes[topology->primary]);
 	else if (news.is_primary_lost)
 		sw_catalog_loader_set_primary(monitor->loader, NULL);
-	return news.is_primary_new || news.is_primary_lost || news.is_primary_back || news.roles || news.complaints;
+	return news.is_primary_new || news.is_primary_lost || news.is_primary_back || news.roles ||
+	       news.complaints;
 }
 
 static void take_primary_sample(struct sw_monitor *monitor)
@@ -242,7 +262,7 @@ static void on_connected(int node, int64_t since_ns, void *arg)
 }
 
 static void on_sample(int node, const struct sw_probe_sample *sample, const struct sw_probe_facts *facts,
-	enum sw_health_change change, void *arg)
+        enum sw_health_change change, void *arg)
 {
 	struct sw_monitor *monitor = arg;
 	struct sw_view_node *view = &monitor->view.node[node];
@@ -282,7 +302,7 @@ static void on_failure(int node, bool is_broken, enum sw_health_change change, v
 
 	if (change == SW_HEALTH_DOWN)
 		sw_log(SW_LOG_WARNING, "node \"%s\" is down: %s", name_of(monitor, node),
-			sw_probe_error(monitor->nodes[node].probe));
+		        sw_probe_error(monitor->nodes[node].probe));
 	if (is_broken) {
 		sw_board_reset_samples(monitor->board, node);
 		monitor->nodes[node].has_sample = false;
@@ -299,9 +319,9 @@ static void on_failure(int node, bool is_broken, enum sw_health_change change, v
 }
 
 static const struct sw_probe_hooks probe_hooks = {
-	.on_connected = on_connected,
-	.on_sample = on_sample,
-	.on_failure = on_failure,
+        .on_connected = on_connected,
+        .on_sample = on_sample,
+        .on_failure = on_failure,
 };
 
 static void on_catalog(struct sw_catalog *catalog, void *arg)
@@ -313,7 +333,7 @@ static void on_catalog(struct sw_catalog *catalog, void *arg)
 }
 
 struct sw_monitor *sw_monitor_new(uv_loop_t *loop, struct sw_board *board, struct sw_config *config,
-	const struct sw_monitor_hooks *hooks)
+        const struct sw_monitor_hooks *hooks)
 {
 	struct sw_monitor *monitor = SW_NEW(struct sw_monitor);
 
@@ -362,7 +382,8 @@ void sw_monitor_set_config(struct sw_monitor *monitor, struct sw_config *config)
 	int64_t now_ns = sw_clock_ns();
 
 	monitor->config = sw_config_ref(config);
-	/* The numbers of lag classes may stand for other limits now, so every replica is judged as a new one. */
+	/* The numbers of lag classes may stand for other limits now, so every replica is judged as a new one.
+	 */
 	sw_lag_history_configure(&monitor->history, config);
 	for (uint32_t n = 0; n < monitor->view.node_count; n++) {
 		memset(monitor->nodes[n].gates, 0, sizeof(monitor->nodes[n].gates));

@@ -1,11 +1,11 @@
 /*
- * One node's probe: connect, learn the facts, then sample for ever; when anything is wrong, drop the connection, wait
- * and connect again. Control thread only.
+ * One node's probe: connect, learn the facts, then sample for ever; when anything is wrong, drop the
+ * connection, wait and connect again. Control thread only.
  *
- * One query is in flight at most, and it serves whoever waits. The send time is taken right before the query goes out:
- * the answer then describes a moment after it, which is what the bounds of the board rest on (view.h). One timer serves
- * for the deadline of what is under way and, between queries, for the next start. A node that hangs costs its own probe
- * one deadline and nobody else anything.
+ * One query is in flight at most, and it serves whoever waits. The send time is taken right before the query
+ * goes out: the answer then describes a moment after it, which is what the bounds of the board rest on
+ * (view.h). One timer serves for the deadline of what is under way and, between queries, for the next start.
+ * A node that hangs costs its own probe one deadline and nobody else anything.
  *
  * Not here: what the samples mean for roles and lag (monitor.c, topology.c, health.c).
  */
@@ -27,39 +27,41 @@
 /* Facts are read again this often; a change of recovery_min_apply_delay is seen that late. */
 #define FACTS_NS (5 * SW_NS_PER_S)
 
-/* A connection that lived this long and then broke is made again at once: it may have been terminated alone (T95). */
+/* A connection that lived this long and then broke is made again at once: it may have been terminated alone
+ * (T95). */
 #define SETTLED_NS SW_NS_PER_S
 
 /* PREPARE lets facts and statement travel in one round trip. */
 #define SAMPLE_NAME "sw_sample"
 
 /*
- * The node says in the same row whether it is in recovery, and CASE keeps functions from the role that they fail in. A
- * promotion in the middle fails the query, which is asked again. The position stands before the timeline: a timeline
- * that is newer than its position is true (it is shared up to the fork), the opposite need not be.
- * The insert position, not the written one (T24). The replay position and nothing instead of it (T32).
+ * The node says in the same row whether it is in recovery, and CASE keeps functions from the role that they
+ * fail in. A promotion in the middle fails the query, which is asked again. The position stands before the
+ * timeline: a timeline that is newer than its position is true (it is shared up to the fork), the opposite
+ * need not be. The insert position, not the written one (T24). The replay position and nothing instead of it
+ * (T32).
  */
 static const char sample_sql[] =
-	"PREPARE " SAMPLE_NAME " AS SELECT r,"
-	" CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END,"
-	" CASE WHEN r THEN (SELECT received_tli::text FROM pg_stat_wal_receiver)"
-	" ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,"
-	" CASE WHEN r THEN %s ELSE false END"
-	" FROM pg_is_in_recovery() AS r;";
+        "PREPARE " SAMPLE_NAME " AS SELECT r,"
+        " CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END,"
+        " CASE WHEN r THEN (SELECT received_tli::text FROM pg_stat_wal_receiver)"
+        " ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,"
+        " CASE WHEN r THEN %s ELSE false END"
+        " FROM pg_is_in_recovery() AS r;";
 
 static const char facts_sql[] =
-	"SELECT s.system_identifier,"
-	" ((extract(epoch from pg_postmaster_start_time()) - 946684800) * 1000000)::bigint,"
-	" current_setting('wal_block_size'), pg_size_bytes(current_setting('wal_segment_size')),"
-	" (SELECT timeline_id FROM pg_control_checkpoint()),"
-	" pg_is_in_recovery() AND current_setting('recovery_min_apply_delay') <> '0'"
-	" FROM pg_control_system() AS s";
+        "SELECT s.system_identifier,"
+        " ((extract(epoch from pg_postmaster_start_time()) - 946684800) * 1000000)::bigint,"
+        " current_setting('wal_block_size'), pg_size_bytes(current_setting('wal_segment_size')),"
+        " (SELECT timeline_id FROM pg_control_checkpoint()),"
+        " pg_is_in_recovery() AND current_setting('recovery_min_apply_delay') <> '0'"
+        " FROM pg_control_system() AS s";
 
 enum probe_state {
-	PROBE_WAITING,    /* not connected, until the timer */
+	PROBE_WAITING, /* not connected, until the timer */
 	PROBE_CONNECTING,
-	PROBE_ASKING,     /* for facts */
-	PROBE_IDLE,       /* connected, until the timer or a kick */
+	PROBE_ASKING, /* for facts */
+	PROBE_IDLE,   /* connected, until the timer or a kick */
 	PROBE_SAMPLING,
 	PROBE_CLOSING,
 };
@@ -132,11 +134,11 @@ static void connect_now(struct sw_probe *probe)
 	const struct sw_config *config = probe->config;
 	const struct sw_node_config *node = &config->nodes[probe->node];
 	const struct sw_link_target target = {
-		.host = node->host,
-		.port = node->port,
-		.user = config->monitor_user,
-		.password = config->monitor_password,
-		.dbname = config->monitor_dbname,
+	        .host = node->host,
+	        .port = node->port,
+	        .user = config->monitor_user,
+	        .password = config->monitor_password,
+	        .dbname = config->monitor_dbname,
 	};
 
 	probe->state = PROBE_CONNECTING;
@@ -164,7 +166,7 @@ static void on_ready(void *arg)
 	bool has_states = sw_link_server_version(probe->link) >= 140000;
 
 	snprintf(prepare, sizeof(prepare), sample_sql,
-		has_states ? "pg_get_wal_replay_pause_state() <> 'not paused'" : "pg_is_wal_replay_paused()");
+	        has_states ? "pg_get_wal_replay_pause_state() <> 'not paused'" : "pg_is_wal_replay_paused()");
 	probe->since_ns = sw_clock_ns();
 	probe->hooks->on_connected(probe->node, probe->since_ns, probe->arg);
 	ask_facts(probe, prepare);
@@ -186,7 +188,8 @@ static void schedule(struct sw_probe *probe)
 	const struct sw_config *config = probe->config;
 	int64_t due_ns = probe->start_ns + from_us(config->interval_us);
 
-	/* The timer counts whole milliseconds: without the tolerance of an eighth, 2 ms would be 3 every time. */
+	/* The timer counts whole milliseconds: without the tolerance of an eighth, 2 ms would be 3 every
+	 * time. */
 	if (sw_board_wanted(probe->board) > 0)
 		due_ns = probe->start_ns + from_us(config->min_interval_us - config->min_interval_us / 8);
 	probe->state = PROBE_IDLE;
@@ -236,26 +239,28 @@ static enum sw_err read_facts(const PGresult *result, struct sw_probe_facts *ret
 	if (PQntuples(result) != 1 || PQnfields(result) != 6)
 		return SW_ERR_PROTOCOL;
 	if (!field_int64(result, 0, 10, &system_id) || !field_int64(result, 1, 10, &start_time_us) ||
-		!field_int64(result, 2, 10, &page_bytes) || !field_int64(result, 3, 10, &segment_bytes) ||
-		!field_int64(result, 4, 10, &timeline))
+	        !field_int64(result, 2, 10, &page_bytes) || !field_int64(result, 3, 10, &segment_bytes) ||
+	        !field_int64(result, 4, 10, &timeline))
 		return SW_ERR_PROTOCOL;
 	if (!is_power_of_two(page_bytes, 1024, 65536) || !is_power_of_two(segment_bytes, 1 << 20, 1 << 30))
 		return SW_ERR_PROTOCOL;
 	if (system_id == 0 || timeline <= 0 || timeline > UINT32_MAX)
 		return SW_ERR_PROTOCOL;
 	*ret_facts = (struct sw_probe_facts){
-		.system_id = (uint64_t)system_id,
-		.start_time_us = start_time_us,
-		.page_bytes = (uint32_t)page_bytes,
-		.segment_bytes = (uint64_t)segment_bytes,
-		.timeline = (uint32_t)timeline,
-		.is_apply_delayed = PQgetvalue(result, 0, 5)[0] == 't',
+	        .system_id = (uint64_t)system_id,
+	        .start_time_us = start_time_us,
+	        .page_bytes = (uint32_t)page_bytes,
+	        .segment_bytes = (uint64_t)segment_bytes,
+	        .timeline = (uint32_t)timeline,
+	        .is_apply_delayed = PQgetvalue(result, 0, 5)[0] == 't',
 	};
 	return SW_OK;
 }
 
-/* A replica without a receiver has no timeline in the row: the one seen last, or the control file's, still holds. */
-static enum sw_err read_sample(const struct sw_probe *probe, const PGresult *result, struct sw_probe_sample *ret_sample)
+/* A replica without a receiver has no timeline in the row: the one seen last, or the control file's, still
+ * holds. */
+static enum sw_err read_sample(
+        const struct sw_probe *probe, const PGresult *result, struct sw_probe_sample *ret_sample)
 {
 	struct sw_probe_sample sample = {.sent_ns = probe->start_ns};
 	int64_t timeline = probe->facts.timeline;
@@ -280,7 +285,8 @@ static enum sw_err read_sample(const struct sw_probe *probe, const PGresult *res
 			return SW_ERR_PROTOCOL;
 	}
 	if (!sample.is_in_recovery)
-		sample.at.lsn = sw_lsn_normalise(sample.at.lsn, probe->facts.page_bytes, probe->facts.segment_bytes);
+		sample.at.lsn =
+		        sw_lsn_normalise(sample.at.lsn, probe->facts.page_bytes, probe->facts.segment_bytes);
 	sample.is_role_changed = probe->has_last && probe->last.is_in_recovery != sample.is_in_recovery;
 	*ret_sample = sample;
 	return SW_OK;
@@ -308,15 +314,17 @@ static void on_result(const PGresult *result, void *arg)
 		probe->has_result = true;
 }
 
-/* Within one connection a position cannot go back. Where it does, the other end is not the server that it was (T31). */
+/* Within one connection a position cannot go back. Where it does, the other end is not the server that it was
+ * (T31). */
 static bool is_forward(struct sw_probe *probe)
 {
 	char was[SW_LSN_TEXT_MAX], is[SW_LSN_TEXT_MAX];
 
-	if (!probe->has_last || probe->next.is_role_changed || sw_lsn_at_least(probe->next.at.lsn, probe->last.at.lsn))
+	if (!probe->has_last || probe->next.is_role_changed ||
+	        sw_lsn_at_least(probe->next.at.lsn, probe->last.at.lsn))
 		return true;
-	set_error(probe, "position went back from %s to %s on one connection", sw_lsn_format(probe->last.at.lsn, was),
-		sw_lsn_format(probe->next.at.lsn, is));
+	set_error(probe, "position went back from %s to %s on one connection",
+	        sw_lsn_format(probe->last.at.lsn, was), sw_lsn_format(probe->next.at.lsn, is));
 	return false;
 }
 
@@ -392,11 +400,11 @@ static void on_timer(void *arg)
 }
 
 static const struct sw_link_hooks link_hooks = {
-	.on_ready = on_ready,
-	.on_result = on_result,
-	.on_done = on_done,
-	.on_broken = on_broken,
-	.on_timer = on_timer,
+        .on_ready = on_ready,
+        .on_result = on_result,
+        .on_done = on_done,
+        .on_broken = on_broken,
+        .on_timer = on_timer,
 };
 
 void sw_probe_kick(struct sw_probe *probe)
@@ -431,8 +439,8 @@ uint64_t sw_probe_samples(const struct sw_probe *probe)
 	return probe->samples;
 }
 
-struct sw_probe *sw_probe_new(uv_loop_t *loop, const struct sw_board *board, int node, const struct sw_config *config,
-	const struct sw_probe_hooks *hooks, void *arg)
+struct sw_probe *sw_probe_new(uv_loop_t *loop, const struct sw_board *board, int node,
+        const struct sw_config *config, const struct sw_probe_hooks *hooks, void *arg)
 {
 	struct sw_probe *probe = SW_NEW(struct sw_probe);
 

@@ -1,6 +1,6 @@
 /*
- * The monitor's eye on one node: a connection that samples the node's position, at leisure or as fast as it answers.
- * Control thread only.
+ * The monitor's eye on one node: a connection that samples the node's position, at leisure or as fast as it
+ * answers. Control thread only.
  */
 #ifndef SW_LAGMON_PROBE_H
 #define SW_LAGMON_PROBE_H
@@ -18,36 +18,36 @@ struct sw_probe;
 /* What changes seldom; read when a connection is made and every few seconds. */
 struct sw_probe_facts {
 	uint64_t system_id;
-	int64_t start_time_us;     /* µs since 2000-01-01 */
+	int64_t start_time_us; /* µs since 2000-01-01 */
 	uint32_t page_bytes;
 	uint64_t segment_bytes;
-	uint32_t timeline;         /* of the last checkpoint: the least that it can be */
-	bool is_apply_delayed;     /* recovery_min_apply_delay */
+	uint32_t timeline;     /* of the last checkpoint: the least that it can be */
+	bool is_apply_delayed; /* recovery_min_apply_delay */
 };
 
 struct sw_probe_sample {
-	int64_t sent_ns;           /* when its query was sent */
-	struct sw_position at;     /* normalised insert LSN, or replay LSN; LSN 0 = the replica has none yet */
+	int64_t sent_ns;       /* when its query was sent */
+	struct sw_position at; /* normalised insert LSN, or replay LSN; LSN 0 = the replica has none yet */
 	bool is_in_recovery;
 	bool is_paused;
-	bool is_role_changed;      /* against the sample before, on the same connection: the node was promoted */
+	bool is_role_changed; /* against the sample before, on the same connection: the node was promoted */
 };
 
 /* Called from the loop. None may close the probe. */
 struct sw_probe_hooks {
 	void (*on_connected)(int node, int64_t since_ns, void *arg);
 	void (*on_sample)(int node, const struct sw_probe_sample *sample, const struct sw_probe_facts *facts,
-		enum sw_health_change change, void *arg);
+	        enum sw_health_change change, void *arg);
 	/* is_broken: there is no connection any more; sw_probe_error says why. */
 	void (*on_failure)(int node, bool is_broken, enum sw_health_change change, void *arg);
 };
 
 /*
- * Starts with the loop's next turn. board: tells whether anybody waits for samples. The configuration is borrowed until
- * sw_probe_set_config or the end.
+ * Starts with the loop's next turn. board: tells whether anybody waits for samples. The configuration is
+ * borrowed until sw_probe_set_config or the end.
  */
-struct sw_probe *sw_probe_new(uv_loop_t *loop, const struct sw_board *board, int node, const struct sw_config *config,
-	const struct sw_probe_hooks *hooks, void *arg);
+struct sw_probe *sw_probe_new(uv_loop_t *loop, const struct sw_board *board, int node,
+        const struct sw_config *config, const struct sw_probe_hooks *hooks, void *arg);
 /* on_closed comes once, from the loop; then the probe is freed. */
 void sw_probe_close(struct sw_probe *probe, void (*on_closed)(void *arg), void *arg);
 /* The login of the present connection stays until it ends. */

@@ -1,11 +1,11 @@
 /*
  * The judgement on roles. Pure; state is struct sw_topology, owned by the monitor on the control thread.
  *
- * Invariants: the timeline never shrinks; the epoch grows whenever the pair (primary, timeline) becomes another one; at
- * most one node has the role of the primary, and that is topology->primary.
+ * Invariants: the timeline never shrinks; the epoch grows whenever the pair (primary, timeline) becomes
+ * another one; at most one node has the role of the primary, and that is topology->primary.
  *
- * What this cannot know: who is right where two nodes that never met in one view accept writes in turn. That takes the
- * journal and the votes of the coordinator; here a restart of Seawall forgets.
+ * What this cannot know: who is right where two nodes that never met in one view accept writes in turn. That
+ * takes the journal and the votes of the coordinator; here a restart of Seawall forgets.
  *
  * Not here: samples, the log, the health of nodes.
  */
@@ -21,7 +21,8 @@ static bool is_writable(const struct sw_topology_input *input)
 	return input->is_known && !input->is_in_recovery && input->timeline != 0;
 }
 
-static bool settle(struct sw_topology *topology, const struct sw_topology_input *input, uint32_t count, bool may_settle)
+static bool settle(
+        struct sw_topology *topology, const struct sw_topology_input *input, uint32_t count, bool may_settle)
 {
 	bool all = true;
 
@@ -41,10 +42,11 @@ static uint32_t count_fellows(const struct sw_topology_input *input, uint32_t co
 }
 
 /*
- * The system of the cluster: known since the first primary; before that, the writable node's that most nodes share, so
- * that one stray line in the configuration does not outvote a whole cluster.
+ * The system of the cluster: known since the first primary; before that, the writable node's that most nodes
+ * share, so that one stray line in the configuration does not outvote a whole cluster.
  */
-static uint64_t choose_system(const struct sw_topology *topology, const struct sw_topology_input *input, uint32_t count)
+static uint64_t choose_system(
+        const struct sw_topology *topology, const struct sw_topology_input *input, uint32_t count)
 {
 	uint64_t chosen = topology->system_id;
 	uint32_t most = 0;
@@ -52,7 +54,8 @@ static uint64_t choose_system(const struct sw_topology *topology, const struct s
 	if (chosen != 0)
 		return chosen;
 	for (uint32_t n = 0; n < count; n++) {
-		uint32_t fellows = is_writable(&input[n]) ? count_fellows(input, count, input[n].system_id) : 0;
+		uint32_t fellows =
+		        is_writable(&input[n]) ? count_fellows(input, count, input[n].system_id) : 0;
 
 		if (fellows > most) {
 			most = fellows;
@@ -63,13 +66,15 @@ static uint64_t choose_system(const struct sw_topology *topology, const struct s
 }
 
 /*
- * May the node succeed? A promotion always starts a timeline, so on the last primary's own timeline there is only that
- * primary, or the one that took over its disk. A node that was seen writing beside it is not that one.
+ * May the node succeed? A promotion always starts a timeline, so on the last primary's own timeline there is
+ * only that primary, or the one that took over its disk. A node that was seen writing beside it is not that
+ * one.
  */
-static bool is_candidate(const struct sw_topology *topology, const struct sw_topology_input *input, uint32_t n,
-	uint64_t system_id)
+static bool is_candidate(const struct sw_topology *topology, const struct sw_topology_input *input,
+        uint32_t n, uint64_t system_id)
 {
-	if (!is_writable(&input[n]) || input[n].system_id != system_id || input[n].timeline < topology->timeline)
+	if (!is_writable(&input[n]) || input[n].system_id != system_id ||
+	        input[n].timeline < topology->timeline)
 		return false;
 	if (topology->last_primary < 0 || (int32_t)n == topology->last_primary)
 		return true;
@@ -77,8 +82,8 @@ static bool is_candidate(const struct sw_topology *topology, const struct sw_top
 }
 
 /* The only candidate on the highest timeline; among several the one that was the primary; else -1. */
-static int32_t choose_primary(const struct sw_topology *topology, const struct sw_topology_input *input, uint32_t count,
-	uint64_t system_id)
+static int32_t choose_primary(const struct sw_topology *topology, const struct sw_topology_input *input,
+        uint32_t count, uint64_t system_id)
 {
 	uint32_t highest = 0, several = 0;
 	int32_t chosen = -1;
@@ -94,13 +99,13 @@ static int32_t choose_primary(const struct sw_topology *topology, const struct s
 		return chosen;
 	/* The last primary is among them only where they share its timeline. */
 	if (highest == topology->timeline && topology->last_primary >= 0 &&
-		is_candidate(topology, input, (uint32_t)topology->last_primary, system_id))
+	        is_candidate(topology, input, (uint32_t)topology->last_primary, system_id))
 		return topology->last_primary;
 	return -1;
 }
 
 static uint8_t judge(const struct sw_topology *topology, const struct sw_topology_input *input, uint32_t n,
-	uint64_t system_id, uint32_t highest)
+        uint64_t system_id, uint32_t highest)
 {
 	if (system_id != 0 && input[n].system_id != system_id)
 		return SW_COMPLAINT_SYSTEM;
@@ -124,7 +129,7 @@ static uint8_t role_of(const struct sw_topology *topology, const struct sw_topol
 }
 
 static void take_primary(struct sw_topology *topology, const struct sw_topology_input *input, int32_t primary,
-	struct sw_topology_news *news)
+        struct sw_topology_news *news)
 {
 	news->is_primary_lost = topology->primary >= 0 && primary < 0;
 	if (primary >= 0) {
@@ -143,7 +148,7 @@ static void take_primary(struct sw_topology *topology, const struct sw_topology_
 }
 
 struct sw_topology_news sw_topology_step(struct sw_topology *topology,
-	const struct sw_topology_input input[SW_NODES_MAX], uint32_t count, bool may_settle)
+        const struct sw_topology_input input[SW_NODES_MAX], uint32_t count, bool may_settle)
 {
 	struct sw_topology_news news = {0};
 	uint64_t system_id = choose_system(topology, input, count);
@@ -167,8 +172,9 @@ struct sw_topology_news sw_topology_step(struct sw_topology *topology,
 		if (role != topology->node[n].role)
 			news.roles |= UINT32_C(1) << n;
 		topology->node[n].role = role;
-		topology->node[n].is_lineage_ok = role == SW_ROLE_PRIMARY ||
-			(role == SW_ROLE_REPLICA && topology->timeline != 0 && complaint == SW_COMPLAINT_NONE);
+		topology->node[n].is_lineage_ok =
+		        role == SW_ROLE_PRIMARY || (role == SW_ROLE_REPLICA && topology->timeline != 0 &&
+		                                           complaint == SW_COMPLAINT_NONE);
 	}
 	return news;
 }

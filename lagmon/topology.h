@@ -1,6 +1,7 @@
 /*
- * Who is the primary, which replicas belong to it, and the epoch. Pure. A node that is not in recovery is not yet the
- * primary (T80): it must be of the known system, on the highest timeline that any primary was seen on, and alone.
+ * Who is the primary, which replicas belong to it, and the epoch. Pure. A node that is not in recovery is not
+ * yet the primary (T80): it must be of the known system, on the highest timeline that any primary was seen
+ * on, and alone.
  */
 #ifndef SW_LAGMON_TOPOLOGY_H
 #define SW_LAGMON_TOPOLOGY_H
@@ -13,10 +14,10 @@
 
 /* What the newest sample of a node says. */
 struct sw_topology_input {
-	bool is_asked;       /* answered or failed at least once since the start */
-	bool is_known;       /* up, and sampled on its present connection */
+	bool is_asked; /* answered or failed at least once since the start */
+	bool is_known; /* up, and sampled on its present connection */
 	bool is_in_recovery;
-	uint32_t timeline;   /* 0 = unknown */
+	uint32_t timeline; /* 0 = unknown */
 	uint64_t system_id;
 };
 
@@ -25,7 +26,8 @@ enum sw_complaint {
 	SW_COMPLAINT_NONE,
 	SW_COMPLAINT_SYSTEM,   /* of another cluster (T51) */
 	SW_COMPLAINT_TIMELINE, /* accepts writes on a timeline that was left: a former primary (T80) */
-	SW_COMPLAINT_WRITER,   /* accepts writes beside the primary, or beside another on the same timeline (T80) */
+	SW_COMPLAINT_WRITER,   /* accepts writes beside the primary, or beside another on the same timeline
+	                          (T80) */
 	SW_COMPLAINT_LINEAGE,  /* a replica on another timeline than the primary (T39, T40, T93) */
 };
 
@@ -53,10 +55,10 @@ struct sw_topology_news {
 
 void sw_topology_init(struct sw_topology *topology);
 /*
- * Judges anew. Until every node was asked, or may_settle says that the wait was long enough, nobody is the primary: the
- * first to answer after a start may be a former primary that nobody has stopped.
+ * Judges anew. Until every node was asked, or may_settle says that the wait was long enough, nobody is the
+ * primary: the first to answer after a start may be a former primary that nobody has stopped.
  */
 struct sw_topology_news sw_topology_step(struct sw_topology *topology,
-	const struct sw_topology_input input[SW_NODES_MAX], uint32_t count, bool may_settle);
+        const struct sw_topology_input input[SW_NODES_MAX], uint32_t count, bool may_settle);
 
 #endif

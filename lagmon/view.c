@@ -1,15 +1,15 @@
 /*
  * The board: how the control thread's picture of the cluster reaches the workers without a lock.
  *
- * One writer, the control thread; readers on any thread. Readers never wait for the writer, not even where it is
- * preempted in the middle of a write: a view is written beside the one that readers use and a sample behind the last
- * that they look at, and only then one number makes it theirs. A reader that was overtaken while it copied sees that
- * from the same number, and starts again.
+ * One writer, the control thread; readers on any thread. Readers never wait for the writer, not even where it
+ * is preempted in the middle of a write: a view is written beside the one that readers use and a sample
+ * behind the last that they look at, and only then one number makes it theirs. A reader that was overtaken
+ * while it copied sees that from the same number, and starts again.
  *
- * Memory order. The data words are stored with release and loaded with acquire instead of standing between fences: a
- * reader that picks up one word of a newer write is then bound to see the number that was stored before that write
- * began, so its check fails. ThreadSanitizer understands this form (it does not know fences), and on x86 both cost what
- * a plain move costs.
+ * Memory order. The data words are stored with release and loaded with acquire instead of standing between
+ * fences: a reader that picks up one word of a newer write is then bound to see the number that was stored
+ * before that write began, so its check fails. ThreadSanitizer understands this form (it does not know
+ * fences), and on x86 both cost what a plain move costs.
  *
  * Not here: what a view means (view.h), who fills it (monitor.c), the decisions that rest on it (router/).
  */
@@ -34,9 +34,10 @@ struct slot {
 };
 
 /*
- * Sample number k lives in slot k % SW_SAMPLES_MAX; numbers are never used again, also not by the next generation.
- * Readers may look at [begin, end), less what was overwritten. Both numbers are written by the control thread only and
- * never shrink; a stale one hides the newest samples (the reader comes again) or shows the last moment of a generation.
+ * Sample number k lives in slot k % SW_SAMPLES_MAX; numbers are never used again, also not by the next
+ * generation. Readers may look at [begin, end), less what was overwritten. Both numbers are written by the
+ * control thread only and never shrink; a stale one hides the newest samples (the reader comes again) or
+ * shows the last moment of a generation.
  */
 struct ring {
 	_Atomic uint64_t begin; /* first number of this generation */
@@ -92,7 +93,8 @@ bool sw_board_read(const struct sw_board *board, uint64_t *seen, struct sw_view 
 
 		for (size_t i = 0; i < VIEW_WORDS; i++)
 			words[i] = atomic_load_explicit(&from[i], memory_order_acquire);
-		/* This copy's place is written again for number + 2, and that begins after number + 1 came out. */
+		/* This copy's place is written again for number + 2, and that begins after number + 1 came
+		 * out. */
 		now = atomic_load_explicit(&board->published, memory_order_acquire);
 		if (now == number)
 			break;
@@ -138,11 +140,13 @@ static struct window window_open(const struct ring *ring)
 {
 	struct window window;
 
-	/* In this order: begin never passes end, so an older begin with a newer end is a range, if a mixed one. */
+	/* In this order: begin never passes end, so an older begin with a newer end is a range, if a mixed
+	 * one. */
 	window.begin = atomic_load_explicit(&ring->begin, memory_order_acquire);
 	window.end = atomic_load_explicit(&ring->end, memory_order_acquire);
 	window.first = window.begin;
-	/* The oldest slot is the one that the next sample goes to: left out, or every race would be a retry. */
+	/* The oldest slot is the one that the next sample goes to: left out, or every race would be a retry.
+	 */
 	if (window.end - window.first >= SW_SAMPLES_MAX)
 		window.first = window.end - SW_SAMPLES_MAX + 1;
 	return window;
@@ -161,8 +165,8 @@ static const struct slot *slot_of(const struct ring *ring, uint64_t number)
 	return &ring->slots[number % SW_SAMPLES_MAX];
 }
 
-enum sw_err sw_board_first_after(const struct sw_board *board, int node, int64_t event_ns,
-	struct sw_position *ret_at)
+enum sw_err sw_board_first_after(
+        const struct sw_board *board, int node, int64_t event_ns, struct sw_position *ret_at)
 {
 	const struct ring *ring = &board->rings[checked(node)];
 	struct sw_position at = {0};
@@ -178,14 +182,16 @@ enum sw_err sw_board_first_after(const struct sw_board *board, int node, int64_t
 		while (low < high) {
 			uint64_t middle = low + (high - low) / 2;
 
-			if (atomic_load_explicit(&slot_of(ring, middle)->sent_ns, memory_order_acquire) > event_ns)
+			if (atomic_load_explicit(&slot_of(ring, middle)->sent_ns, memory_order_acquire) >
+			        event_ns)
 				high = middle;
 			else
 				low = middle + 1;
 		}
 		is_found = low < window.end;
 		if (is_found) {
-			at.timeline = atomic_load_explicit(&slot_of(ring, low)->timeline, memory_order_acquire);
+			at.timeline =
+			        atomic_load_explicit(&slot_of(ring, low)->timeline, memory_order_acquire);
 			at.lsn.pos = atomic_load_explicit(&slot_of(ring, low)->pos, memory_order_acquire);
 		}
 	} while (!window_has_held(ring, &window));
@@ -201,7 +207,8 @@ int64_t sw_board_behind_since(const struct sw_board *board, int node, struct sw_
 	struct window window;
 	int64_t since_ns;
 
-	/* Positions grow within a generation (monitor.c starts a new one where they do not), so bisecting is right. */
+	/* Positions grow within a generation (monitor.c starts a new one where they do not), so bisecting is
+	 * right. */
 	do {
 		uint64_t low, high;
 
@@ -224,9 +231,9 @@ int64_t sw_board_behind_since(const struct sw_board *board, int node, struct sw_
 }
 
 /*
- * Demand. Sequentially consistent, as a count that several threads move: the one that takes it from zero is the one
- * that wakes the monitor, and the monitor goes on until it reads zero. A stale value costs one sample more, or lets
- * the wake-up that is on its way start the next one.
+ * Demand. Sequentially consistent, as a count that several threads move: the one that takes it from zero is
+ * the one that wakes the monitor, and the monitor goes on until it reads zero. A stale value costs one sample
+ * more, or lets the wake-up that is on its way start the next one.
  */
 bool sw_board_want(struct sw_board *board)
 {

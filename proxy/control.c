@@ -24,6 +24,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/mailbox.h"
 #include "proxy/base/mem.h"
+#include "proxy/base/table.h"
 #include "proxy/base/version.h"
 #include "proxy/config.h"
 #include "proxy/net/listen.h"
@@ -35,9 +36,6 @@
 
 /* Clients are accepted when the cluster has been seen, and after so long in any case. */
 #define FIRST_LOOK_MS 1000
-
-/* An answer of the console: SHOW CLIENTS of a full house. */
-#define ANSWER_BYTES_MAX (64u * 1024 * 1024)
 
 struct control {
 	uv_loop_t loop;
@@ -272,7 +270,7 @@ static void on_part(struct sw_mail *mail, void *owner)
 	sw_mem_free(part);
 	if (--gathering->outstanding > 0)
 		return;
-	sw_buf_init(&out, ANSWER_BYTES_MAX);
+	sw_buf_init(&out, SW_ADMIN_ANSWER_BYTES_MAX);
 	if (!control->is_stopping) {
 		sw_admin_render(gathering->kind, gathering->table, &context, &out);
 		answer(control, gathering->worker, gathering->session, &out);
@@ -318,8 +316,9 @@ static void on_console(struct sw_mail *mail, void *owner)
 	enum sw_report_kind kind;
 	char *faults = NULL;
 	struct sw_buf out;
+	bool ok;
 
-	sw_buf_init(&out, ANSWER_BYTES_MAX);
+	sw_buf_init(&out, SW_ADMIN_ANSWER_BYTES_MAX);
 	if (!control->is_stopping) {
 		switch (sw_admin_parse(letter->text, letter->ask.is_admin, &context, &out, &kind)) {
 		case SW_ADMIN_ANSWERED:
@@ -330,7 +329,8 @@ static void on_console(struct sw_mail *mail, void *owner)
 			break;
 		case SW_ADMIN_RELOAD:
 			sw_log(SW_LOG_INFO, "user \"%s\" asked for a reload on the console", letter->ask.user);
-			sw_admin_reload_answer(reload_and_log(control, &faults), faults, &out);
+			ok = reload_and_log(control, &faults);
+			sw_admin_reload_answer(ok, faults, &out);
 			answer(control, letter->worker, letter->ask.session, &out);
 			free(faults);
 			break;

@@ -36,6 +36,7 @@ struct sw_statement *sw_session_statement(struct sw_session *session, const char
 		.primary_functions = (const char *const *)config->primary_functions,
 		.replica_functions = (const char *const *)config->replica_functions,
 		.standard_conforming_strings = !(sw_settings_flags(session->vars) & SW_SETTINGS_BACKSLASH),
+		.unsafe_encoding = sw_settings_flags(session->vars) & SW_SETTINGS_UNSAFE_ENCODING,
 	};
 
 	return sw_verdicts_get(session->engine->verdicts, text, len, session->database->number, &env);
