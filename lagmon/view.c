@@ -101,8 +101,14 @@ bool sw_board_read(const struct sw_board *board, uint64_t *seen, struct sw_view 
 		number = now;
 	}
 	memcpy(view, words, sizeof(words));
+	view->number = number;
 	*seen = number;
 	return true;
+}
+
+bool sw_board_is_newest(const struct sw_board *board, const struct sw_view *view)
+{
+	return atomic_load_explicit(&board->published, memory_order_acquire) == view->number;
 }
 
 static int checked(int node)

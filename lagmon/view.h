@@ -45,6 +45,7 @@ struct sw_view_node {
 };
 
 struct sw_view {
+	uint64_t number;   /* of the publication; filled in by sw_board_read */
 	uint64_t epoch;    /* grows with every new primary; connections of an older epoch are closed */
 	int32_t primary;   /* index, -1 = none known */
 	uint32_t timeline; /* of the primary */
@@ -66,6 +67,9 @@ void sw_board_publish(struct sw_board *board, const struct sw_view *view);
  * keeps, 0 at first) and returns true; else leaves it alone. One atomic load where nothing is new.
  */
 bool sw_board_read(const struct sw_board *board, uint64_t *seen, struct sw_view *view);
+
+/* Any thread. Is this still what is published? One atomic load. */
+bool sw_board_is_newest(const struct sw_board *board, const struct sw_view *view);
 
 /* Control thread. Appends a sample of a node; sent_ns grows from call to call within one generation. */
 void sw_board_add_sample(struct sw_board *board, int node, int64_t sent_ns, struct sw_position at);

@@ -27,6 +27,22 @@ static void raise_to(struct sw_floor *floor, struct sw_position at)
 		floor->at = at;
 }
 
+/*
+ * A bound from a node's ring, which is live, while the view that vouches for the node (its role, its incarnation) is a copy.
+ * What the view says is published before the first sample that it applies to; so where nothing newer has been published
+ * by the time the bound was read, the view speaks of that sample's generation.
+ */
+static enum sw_err bound_of(const struct sw_board *board, const struct sw_view *view, int node, int64_t event_ns,
+	struct sw_position *ret_bound)
+{
+	struct sw_position bound;
+
+	if (sw_board_first_after(board, node, event_ns, &bound) != SW_OK || !sw_board_is_newest(board, view))
+		return SW_ERR_AGAIN;
+	*ret_bound = bound;
+	return SW_OK;
+}
+
 /* Rule 1. Resolves every event with one sample of the primary, if there is one. */
 static enum sw_err resolve_by_primary(struct sw_floor *floor, const struct sw_board *board, const struct sw_view *view)
 {
@@ -34,7 +50,7 @@ static enum sw_err resolve_by_primary(struct sw_floor *floor, const struct sw_bo
 									       floor->replica_event_ns;
 	struct sw_position bound;
 
-	if (view->primary < 0 || sw_board_first_after(board, view->primary, event_ns, &bound) != SW_OK)
+	if (view->primary < 0 || bound_of(board, view, view->primary, event_ns, &bound) != SW_OK)
 		return SW_ERR_AGAIN;
 	raise_to(floor, bound);
 	floor->primary_event_ns = floor->replica_event_ns = 0;
@@ -48,7 +64,7 @@ static enum sw_err resolve_replica_event(struct sw_floor *floor, const struct sw
 	struct sw_position bound;
 
 	if (node->is_up && node->since_ns > 0 && node->since_ns < floor->replica_event_ns && node->is_lineage_ok &&
-		sw_board_first_after(board, floor->replica, floor->replica_event_ns, &bound) == SW_OK) {
+		bound_of(board, view, floor->replica, floor->replica_event_ns, &bound) == SW_OK) {
 		raise_to(floor, bound);
 		floor->replica_event_ns = 0;
 		return SW_OK;

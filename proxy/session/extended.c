@@ -561,8 +561,9 @@ static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t
 		unit->is_read = false;
 	if (scan.is_broken) {
 		break_protocol(session, "malformed extended query message");
-	} else if (scan.has_sync && scan.local_count == scan.statement_count) {
-		is_local = true;
+	} else if (scan.has_sync && scan.local_count == scan.statement_count &&
+		   (scan.statement_count > 0 || scan.bytes == SW_HEADER_BYTES || session->is_console)) {
+		is_local = true; /* also a lone Sync */
 	} else if (scan.local_count > 0) {
 		sw_unit_keep_problem(unit, &(struct sw_problem){.sqlstate = "0A000",
 			.message = "a setting of seawall cannot share a pipeline with other statements",

@@ -106,7 +106,10 @@ static size_t consume_query(struct sw_session *session, const uint8_t *bytes, si
 		keep_request(session, unit, bytes, total);
 		remember_begin(session, unit, text, total - SW_HEADER_BYTES - 1);
 	}
-	session->server->unnamed_of = 0; /* a simple query destroys the unnamed statement (T62) */
+	/* A simple query destroys the unnamed statement (T62). */
+	session->server->unnamed_of = 0;
+	sw_plan_unref(session->engine->plans, session->unnamed);
+	session->unnamed = NULL;
 	unit->is_sent = true;
 	session->state = SW_SESSION_UNIT;
 	return forward(session, bytes, len, total);

@@ -358,6 +358,16 @@ static bool take_message(struct passage *passage)
 	return true;
 }
 
+/* False where what is left has to wait for the next read. */
+static bool step(struct passage *passage)
+{
+	if (passage->server->pass > 0) {
+		pass_rest(passage);
+		return true;
+	}
+	return sw_buf_len(&passage->server->partial) > 0 ? finish_partial(passage) : take_message(passage);
+}
+
 static void on_ready(struct sw_session *session, struct sw_server *server)
 {
 	if (session->unit && session->unit->is_retrying) {
@@ -377,11 +387,8 @@ static void on_data(struct sw_session *session, struct sw_server *server, const 
 
 	if (session->state == SW_SESSION_CLOSING)
 		return;
-	if (server->pass > 0)
-		pass_rest(&passage);
-	if (server->pass == 0 && (sw_buf_len(&server->partial) == 0 || finish_partial(&passage)))
-		while (server->pass == 0 && passage.at < passage.end && take_message(&passage))
-			;
+	while (passage.at < passage.end && step(&passage))
+		;
 	write_out(&passage);
 	if (passage.is_broken) {
 		sw_server_close(server, SW_SERVER_END_PROTOCOL);

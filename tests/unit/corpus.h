@@ -1,6 +1,7 @@
 /*
- * Runs each file of a fuzz corpus through its target, as an exact-size heap copy, so that a read past the end shows
- * under ASan. Included by one test of each target, after the target itself; tests run in the root of the repository.
+ * Runs each file of a fuzz corpus through its target, as an exact-size heap copy, so that a read past the end
+ * shows under ASan. Included by one test of each target, after the target itself; tests run in the root of
+ * the repository.
  */
 #ifndef SW_TEST_CORPUS_H
 #define SW_TEST_CORPUS_H

@@ -129,7 +129,8 @@ static void test_refusal_appends_nothing(void **state)
 /* Lengths near the end of size_t must not wrap round the check. */
 static void test_absurd_lengths(void **state)
 {
-	static const size_t lens[] = {101, UINT32_MAX, (size_t)UINT32_MAX + 1, (size_t)UINT32_MAX + 98, SIZE_MAX - 3, SIZE_MAX};
+	static const size_t lens[] = {
+	        101, UINT32_MAX, (size_t)UINT32_MAX + 1, (size_t)UINT32_MAX + 98, SIZE_MAX - 3, SIZE_MAX};
 	struct sw_buf buf;
 
 	(void)state;
@@ -260,16 +261,16 @@ static void test_random_operations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fresh_owns_nothing),
-		cmocka_unit_test(test_append_and_consume),
-		cmocka_unit_test(test_bytes_of_any_value),
-		cmocka_unit_test(test_maximum_is_exact),
-		cmocka_unit_test(test_refusal_appends_nothing),
-		cmocka_unit_test(test_absurd_lengths),
-		cmocka_unit_test(test_reserve),
-		cmocka_unit_test(test_room_in_front_is_reused),
-		cmocka_unit_test(test_clear_and_release),
-		cmocka_unit_test(test_random_operations),
+	        cmocka_unit_test(test_fresh_owns_nothing),
+	        cmocka_unit_test(test_append_and_consume),
+	        cmocka_unit_test(test_bytes_of_any_value),
+	        cmocka_unit_test(test_maximum_is_exact),
+	        cmocka_unit_test(test_refusal_appends_nothing),
+	        cmocka_unit_test(test_absurd_lengths),
+	        cmocka_unit_test(test_reserve),
+	        cmocka_unit_test(test_room_in_front_is_reused),
+	        cmocka_unit_test(test_clear_and_release),
+	        cmocka_unit_test(test_random_operations),
 	};
 
 	return cmocka_run_group_tests_name("buf", tests, NULL, NULL);

@@ -52,6 +52,10 @@ static int teardown(void **state)
 
 static enum sw_err admits(struct cluster *cluster, int node)
 {
+	uint64_t seen = 0;
+
+	sw_board_publish(cluster->board, &cluster->view);
+	sw_board_read(cluster->board, &seen, &cluster->view);
 	return sw_floor_admits(&cluster->floor, cluster->board, &cluster->view, node);
 }
 
@@ -181,6 +185,25 @@ static void test_T40_a_replica_that_is_numerically_ahead_on_another_timeline(voi
 	assert_int_equal(admits(cluster, REPLICA), SW_ERR_AGAIN);
 }
 
+static void test_T31_a_view_that_is_not_the_newest_vouches_for_nothing(void **state)
+{
+	struct cluster *cluster = *state;
+	struct sw_view newer;
+
+	sample(cluster, REPLICA, 20, 500, 1);
+	sample(cluster, OTHER, 20, 500, 1);
+	sw_floor_add_event(&cluster->floor, REPLICA, false, 30);
+	admits(cluster, REPLICA); /* this view is what the worker has */
+	/* Meanwhile the replica crashed and the monitor has seen it again, behind what it had served. */
+	newer = cluster->view;
+	newer.node[REPLICA].since_ns = 40;
+	sw_board_reset_samples(cluster->board, REPLICA);
+	sw_board_publish(cluster->board, &newer);
+	sw_board_add_sample(cluster->board, REPLICA, 41, (struct sw_position){.timeline = 1, .lsn = {100}});
+	assert_int_equal(sw_floor_admits(&cluster->floor, cluster->board, &cluster->view, OTHER), SW_ERR_AGAIN);
+	assert_int_equal(cluster->floor.at.timeline, 0);
+}
+
 static void test_no_primary_no_bound(void **state)
 {
 	struct cluster *cluster = *state;
@@ -206,6 +229,7 @@ int main(void)
 		CASE(test_a_move_without_resolving_is_bounded_by_the_primary),
 		CASE(test_T39_a_floor_of_an_earlier_timeline_follows_the_primary),
 		CASE(test_T40_a_replica_that_is_numerically_ahead_on_another_timeline),
+		CASE(test_T31_a_view_that_is_not_the_newest_vouches_for_nothing),
 		CASE(test_no_primary_no_bound),
 	};
 

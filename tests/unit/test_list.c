@@ -157,11 +157,11 @@ static void test_walk_may_remove(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_push),
-		cmocka_unit_test(test_remove),
-		cmocka_unit_test(test_removed_entry_is_on_no_list),
-		cmocka_unit_test(test_move_between_lists),
-		cmocka_unit_test(test_walk_may_remove),
+	        cmocka_unit_test(test_push),
+	        cmocka_unit_test(test_remove),
+	        cmocka_unit_test(test_removed_entry_is_on_no_list),
+	        cmocka_unit_test(test_move_between_lists),
+	        cmocka_unit_test(test_walk_may_remove),
 	};
 
 	return cmocka_run_group_tests_name("list", tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* WAL positions: text, order, distance, and what an idle primary names at a page or segment boundary (T42). */
+/* WAL positions: text, order, distance, and what an idle primary names at a page or segment boundary (T42).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,15 +46,15 @@ static void test_text(void **state)
 		const char *text, *again;
 		uint64_t pos;
 	} cases[] = {
-		{"0/0", "0/0", 0},
-		{"0/9", "0/9", 9},
-		{"0/10", "0/10", 16},
-		{"16/B374D848", "16/B374D848", UINT64_C(0x16B374D848)},
-		{"16/b374d848", "16/B374D848", UINT64_C(0x16B374D848)},
-		{"1/0", "1/0", UINT64_C(1) << 32},
-		{"00000001/00000000", "1/0", UINT64_C(1) << 32},
-		{"0/FFFFFFFF", "0/FFFFFFFF", UINT32_MAX},
-		{"FFFFFFFF/FFFFFFFF", "FFFFFFFF/FFFFFFFF", UINT64_MAX},
+	        {"0/0", "0/0", 0},
+	        {"0/9", "0/9", 9},
+	        {"0/10", "0/10", 16},
+	        {"16/B374D848", "16/B374D848", UINT64_C(0x16B374D848)},
+	        {"16/b374d848", "16/B374D848", UINT64_C(0x16B374D848)},
+	        {"1/0", "1/0", UINT64_C(1) << 32},
+	        {"00000001/00000000", "1/0", UINT64_C(1) << 32},
+	        {"0/FFFFFFFF", "0/FFFFFFFF", UINT32_MAX},
+	        {"FFFFFFFF/FFFFFFFF", "FFFFFFFF/FFFFFFFF", UINT64_MAX},
 	};
 	char *out = malloc(SW_LSN_TEXT_MAX);
 
@@ -71,8 +72,9 @@ static void test_text(void **state)
 
 static void test_text_faults(void **state)
 {
-	static const char *const bad[] = {"", "/", "0", "0/", "/0", "0//0", "0/0/0", "0/0 ", " 0/0", "0 /0", "0/ 0", "-1/0", "0/-1",
-		"+1/0", "0x1/0", "0/0x1", "G/0", "0/g", "000000001/0", "0/123456789", "0:0", "0/0\n", "0\\0"};
+	static const char *const bad[] = {"", "/", "0", "0/", "/0", "0//0", "0/0/0", "0/0 ", " 0/0", "0 /0",
+	        "0/ 0", "-1/0", "0/-1", "+1/0", "0x1/0", "0/0x1", "G/0", "0/g", "000000001/0", "0/123456789",
+	        "0:0", "0/0\n", "0\\0"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -102,8 +104,8 @@ static void test_text_length(void **state)
 
 static void test_T42_order_is_by_number(void **state)
 {
-	static const char *const rising[] = {"0/0", "0/9", "0/10", "0/A0", "0/FFFFFFFF", "1/0", "9/0", "10/0", "A0/0",
-		"7FFFFFFF/FFFFFFFF", "80000000/0", "FFFFFFFF/FFFFFFFF"};
+	static const char *const rising[] = {"0/0", "0/9", "0/10", "0/A0", "0/FFFFFFFF", "1/0", "9/0", "10/0",
+	        "A0/0", "7FFFFFFF/FFFFFFFF", "80000000/0", "FFFFFFFF/FFFFFFFF"};
 	size_t count = sizeof(rising) / sizeof(*rising);
 
 	(void)state;
@@ -139,7 +141,8 @@ static void test_T42_page_boundary(void **state)
 
 static void test_T42_segment_boundary(void **state)
 {
-	static const uint64_t segments[] = {0, SEGMENT, 255 * SEGMENT, UINT64_C(1) << 32, UINT64_C(0xFFFFFFFFFF000000)};
+	static const uint64_t segments[] = {
+	        0, SEGMENT, 255 * SEGMENT, UINT64_C(1) << 32, UINT64_C(0xFFFFFFFFFF000000)};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(segments) / sizeof(*segments); i++) {
@@ -152,7 +155,8 @@ static void test_T42_segment_boundary(void **state)
 	}
 }
 
-/* The last page before and the first page after a segment's start have short headers, the start has a long one. */
+/* The last page before and the first page after a segment's start have short headers, the start has a long
+ * one. */
 static void test_T42_around_a_segment(void **state)
 {
 	uint64_t segment = 7 * SEGMENT;
@@ -173,8 +177,10 @@ static void test_T42_other_sizes(void **state)
 		for (uint64_t segment = UINT64_C(1) << 20; segment <= UINT64_C(1) << 30; segment *= 2) {
 			assert_int_equal(normalised(3 * segment + 40, page, segment), 3 * segment);
 			assert_int_equal(normalised(3 * segment + 24, page, segment), 3 * segment + 24);
-			assert_int_equal(normalised(3 * segment + page + 24, page, segment), 3 * segment + page);
-			assert_int_equal(normalised(3 * segment + page + 40, page, segment), 3 * segment + page + 40);
+			assert_int_equal(
+			        normalised(3 * segment + page + 24, page, segment), 3 * segment + page);
+			assert_int_equal(
+			        normalised(3 * segment + page + 40, page, segment), 3 * segment + page + 40);
 		}
 	/* A segment of 16 MB starts here, but none of 64 MB. */
 	assert_int_equal(normalised(SEGMENT + 24, PAGE, 4 * SEGMENT), SEGMENT);
@@ -202,16 +208,16 @@ static void test_T42_never_rises_and_is_stable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_text),
-		cmocka_unit_test(test_text_faults),
-		cmocka_unit_test(test_text_length),
-		cmocka_unit_test(test_T42_order_is_by_number),
-		cmocka_unit_test(test_distance),
-		cmocka_unit_test(test_T42_page_boundary),
-		cmocka_unit_test(test_T42_segment_boundary),
-		cmocka_unit_test(test_T42_around_a_segment),
-		cmocka_unit_test(test_T42_other_sizes),
-		cmocka_unit_test(test_T42_never_rises_and_is_stable),
+	        cmocka_unit_test(test_text),
+	        cmocka_unit_test(test_text_faults),
+	        cmocka_unit_test(test_text_length),
+	        cmocka_unit_test(test_T42_order_is_by_number),
+	        cmocka_unit_test(test_distance),
+	        cmocka_unit_test(test_T42_page_boundary),
+	        cmocka_unit_test(test_T42_segment_boundary),
+	        cmocka_unit_test(test_T42_around_a_segment),
+	        cmocka_unit_test(test_T42_other_sizes),
+	        cmocka_unit_test(test_T42_never_rises_and_is_stable),
 	};
 
 	return cmocka_run_group_tests_name("lsn", tests, NULL, NULL);

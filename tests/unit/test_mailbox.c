@@ -1,6 +1,7 @@
 /*
- * Mail between threads: nothing is lost, doubled or mixed up, whatever a letter holds is seen whole (built with
- * ThreadSanitizer too: the letters' contents are plain memory), and a letter posted by a receiver arrives later.
+ * Mail between threads: nothing is lost, doubled or mixed up, whatever a letter holds is seen whole (built
+ * with ThreadSanitizer too: the letters' contents are plain memory), and a letter posted by a receiver
+ * arrives later.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,7 +66,7 @@ static void on_letter(struct sw_mail *mail, void *owner)
 	struct office *office = owner;
 
 	if (letter->sender >= SENDERS || letter->number != office->next[letter->sender]++ ||
-		letter->contents != contents_of(letter->sender, letter->number))
+	        letter->contents != contents_of(letter->sender, letter->number))
 		office->faults++;
 	free(letter); /* the receiver owns it */
 	if (++office->arrived == office->expected)
@@ -175,7 +176,8 @@ static void test_letters_left_at_close_do_not_arrive(void **state)
 	close_office(&office);
 }
 
-/* Two loops that answer each other, as control and worker do: a letter goes to and fro, its contents with it. */
+/* Two loops that answer each other, as control and worker do: a letter goes to and fro, its contents with it.
+ */
 struct ball {
 	struct sw_mail mail;
 	struct office *at[2];
@@ -223,11 +225,11 @@ static void test_two_loops(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_thread),
-		cmocka_unit_test(test_many_senders),
-		cmocka_unit_test(test_posted_on_arrival_comes_later),
-		cmocka_unit_test(test_letters_left_at_close_do_not_arrive),
-		cmocka_unit_test(test_two_loops),
+	        cmocka_unit_test(test_one_thread),
+	        cmocka_unit_test(test_many_senders),
+	        cmocka_unit_test(test_posted_on_arrival_comes_later),
+	        cmocka_unit_test(test_letters_left_at_close_do_not_arrive),
+	        cmocka_unit_test(test_two_loops),
 	};
 
 	return cmocka_run_group_tests_name("mailbox", tests, NULL, NULL);

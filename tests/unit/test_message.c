@@ -1,7 +1,7 @@
 /*
- * Messages on the wire: each builder against bytes written by hand from the manual (55.7), the parsers against whole,
- * cut and lying packets. Every packet is parsed as an exact-size heap copy, so that a read past its end shows under
- * ASan; a cut must give an error, whether or not the length in it was cut to match.
+ * Messages on the wire: each builder against bytes written by hand from the manual (55.7), the parsers
+ * against whole, cut and lying packets. Every packet is parsed as an exact-size heap copy, so that a read
+ * past its end shows under ASan; a cut must give an error, whether or not the length in it was cut to match.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -81,8 +81,8 @@ static void test_to_clients(void **state)
 	assert_built(B("C\0\0\0\15SELECT 1\0"));
 	sw_msg_row_description(&out, names, 2);
 	assert_built(B("T\0\0\0\57\0\2"
-		       "a\0\0\0\0\0\0\0\0\0\0\31\xff\xff\xff\xff\xff\xff\0\0"
-		       "bc\0\0\0\0\0\0\0\0\0\0\31\xff\xff\xff\xff\xff\xff\0\0"));
+	               "a\0\0\0\0\0\0\0\0\0\0\31\xff\xff\xff\xff\xff\xff\0\0"
+	               "bc\0\0\0\0\0\0\0\0\0\0\31\xff\xff\xff\xff\xff\xff\0\0"));
 	sw_msg_data_row(&out, values, 3);
 	assert_built(B("D\0\0\0\23\0\3\0\0\0\1x\xff\xff\xff\xff\0\0\0\0"));
 	sw_msg_data_row(&out, NULL, 0);
@@ -93,8 +93,8 @@ static void test_to_clients(void **state)
 
 static void test_problems(void **state)
 {
-	static const struct sw_problem whole = {"FATAL", "57P01", "m", "d", "h"}, bare = {.severity = "WARNING",
-		.sqlstate = "01000", .message = "m"};
+	static const struct sw_problem whole = {"FATAL", "57P01", "m", "d", "h"},
+	                               bare = {.severity = "WARNING", .sqlstate = "01000", .message = "m"};
 
 	(void)state;
 	sw_msg_problem(&out, &whole);
@@ -103,7 +103,8 @@ static void test_problems(void **state)
 	assert_built(B("N\0\0\0\41SWARNING\0VWARNING\0C01000\0Mm\0\0"));
 	sw_msg_problem(&out, &(struct sw_problem){.severity = "NOTICE", .sqlstate = "00000", .message = ""});
 	assert_built(B("N\0\0\0\36SNOTICE\0VNOTICE\0C00000\0M\0\0"));
-	sw_msg_problem(&out, &(struct sw_problem){.severity = "ERROR", .sqlstate = "25006", .message = "m", .hint = "h"});
+	sw_msg_problem(&out,
+	        &(struct sw_problem){.severity = "ERROR", .sqlstate = "25006", .message = "m", .hint = "h"});
 	assert_built(B("E\0\0\0\40SERROR\0VERROR\0C25006\0Mm\0Hh\0\0"));
 }
 
@@ -156,7 +157,7 @@ static void test_length_after_a_move(void **state)
 static void test_reader(void **state)
 {
 	static const uint8_t bytes[] = "\x01\x02\x03\xff\xfe\xfd\xfc"
-				       "ab\0z";
+	                               "ab\0z";
 	struct sw_reader reader = sw_reader_over(bytes, 11);
 
 	(void)state;
@@ -182,7 +183,8 @@ static void test_reader(void **state)
 	assert_true(sw_reader_is_done(&reader));
 }
 
-static enum sw_err parse_startup(const char *packet, size_t len, bool has_right_length, struct sw_startup *ret_startup)
+static enum sw_err parse_startup(
+        const char *packet, size_t len, bool has_right_length, struct sw_startup *ret_startup)
 {
 	uint8_t *copy = malloc(len ? len : 1);
 	enum sw_err err;
@@ -198,7 +200,8 @@ static enum sw_err parse_startup(const char *packet, size_t len, bool has_right_
 
 static void test_startup_kinds(void **state)
 {
-	static const uint8_t session[] = "\0\0\0\24" V3 "user\0app\0" "a\0\0";
+	static const uint8_t session[] = "\0\0\0\24" V3 "user\0app\0"
+	                                 "a\0\0";
 	static const uint8_t cancel[] = "\0\0\0\21\4\xd2\26\56\1\2\3\4qwert";
 	struct sw_startup startup;
 
@@ -221,7 +224,8 @@ static void test_startup_kinds(void **state)
 
 static void test_startup_parameters(void **state)
 {
-	static const uint8_t packet[] = "\0\0\0\25" V3 "user\0app\0" "a\0\0";
+	static const uint8_t packet[] = "\0\0\0\25" V3 "user\0app\0"
+	                                "a\0\0";
 	struct sw_startup startup;
 
 	(void)state;
@@ -231,14 +235,21 @@ static void test_startup_parameters(void **state)
 	assert_int_equal(startup.parameters_len, sizeof(packet) - 8);
 }
 
-/* Other major versions are the caller's to refuse, with a message; what follows the version is not looked at. */
+/* Other major versions are the caller's to refuse, with a message; what follows the version is not looked at.
+ */
 static void test_startup_versions(void **state)
 {
 	struct sw_startup startup;
 
 	(void)state;
-	assert_int_equal(parse_startup(B("\0\0\0\13\0\3\0\2" "a\0\0"), false, &startup), SW_ERR_PROTOCOL);
-	assert_int_equal(parse_startup(B("\0\0\0\14\0\3\0\2" "a\0\0\0"), false, &startup), SW_OK);
+	assert_int_equal(parse_startup(B("\0\0\0\13\0\3\0\2"
+	                                 "a\0\0"),
+	                         false, &startup),
+	        SW_ERR_PROTOCOL);
+	assert_int_equal(parse_startup(B("\0\0\0\14\0\3\0\2"
+	                                 "a\0\0\0"),
+	                         false, &startup),
+	        SW_OK);
 	assert_int_equal(startup.version, 0x00030002);
 	assert_int_equal(parse_startup(B("\0\0\0\14\0\2\0\0abcd"), false, &startup), SW_OK);
 	assert_int_equal(startup.version, 0x00020000);
@@ -246,7 +257,8 @@ static void test_startup_versions(void **state)
 	assert_int_equal(parse_startup(B("\0\0\0\10\0\4\0\0"), false, &startup), SW_OK);
 	assert_int_equal(startup.version, 0x00040000);
 	assert_int_equal(startup.parameters_len, 0);
-	assert_int_equal(parse_startup(B("\0\0\0\10\4\xd2\26\55"), false, &startup), SW_OK); /* a code that is none */
+	assert_int_equal(
+	        parse_startup(B("\0\0\0\10\4\xd2\26\55"), false, &startup), SW_OK); /* a code that is none */
 	assert_int_equal(startup.kind, SW_STARTUP_SESSION);
 }
 
@@ -256,24 +268,19 @@ static void test_startup_faults(void **state)
 		const char *packet;
 		size_t len;
 	} cases[] = {
-		{B("")},
-		{B("\0\0\0\4")},
-		{B("\0\0\0\7\0\3\0")},
-		{B("\0\0\0\10" V3)},                                 /* no list */
-		{B("\0\0\0\12" V3 "\0\0")},                          /* after the end */
-		{B("\0\0\0\23" V3 "user\0app\0\0x")},                /* after the end */
-		{B("\0\0\0\16" V3 "user\0\0")},                      /* a name alone */
-		{B("\0\0\0\21" V3 "user\0app\0")},                   /* no end */
-		{B("\0\0\0\14" V3 "user")},                          /* a text without its end */
-		{B("\0\0\0\23" V3 "user\0app\0\0")},                 /* length one too large */
-		{B("\0\0\0\21" V3 "user\0app\0\0")},                 /* length one too small */
-		{B("\xff\xff\xff\xff" V3 "user\0app\0\0")},
-		{B("\0\0\0\0" V3 "user\0app\0\0")},
-		{B("\0\0\0\11\4\xd2\26\57\0")},                      /* a TLS request with more */
-		{B("\0\0\0\11\4\xd2\26\60\0")},
-		{B("\0\0\0\10\4\xd2\26\56")},                        /* a cancel of nothing */
-		{B("\0\0\0\14\4\xd2\26\56\1\2\3\4")},                /* … without secret */
-		{B("\0\0\0\17\4\xd2\26\56\1\2\3\4abc")},             /* … with a short one */
+	        {B("")}, {B("\0\0\0\4")}, {B("\0\0\0\7\0\3\0")}, {B("\0\0\0\10" V3)}, /* no list */
+	        {B("\0\0\0\12" V3 "\0\0")},                                           /* after the end */
+	        {B("\0\0\0\23" V3 "user\0app\0\0x")},                                 /* after the end */
+	        {B("\0\0\0\16" V3 "user\0\0")},                                       /* a name alone */
+	        {B("\0\0\0\21" V3 "user\0app\0")},                                    /* no end */
+	        {B("\0\0\0\14" V3 "user")},          /* a text without its end */
+	        {B("\0\0\0\23" V3 "user\0app\0\0")}, /* length one too large */
+	        {B("\0\0\0\21" V3 "user\0app\0\0")}, /* length one too small */
+	        {B("\xff\xff\xff\xff" V3 "user\0app\0\0")}, {B("\0\0\0\0" V3 "user\0app\0\0")},
+	        {B("\0\0\0\11\4\xd2\26\57\0")},                               /* a TLS request with more */
+	        {B("\0\0\0\11\4\xd2\26\60\0")}, {B("\0\0\0\10\4\xd2\26\56")}, /* a cancel of nothing */
+	        {B("\0\0\0\14\4\xd2\26\56\1\2\3\4")},                         /* … without secret */
+	        {B("\0\0\0\17\4\xd2\26\56\1\2\3\4abc")},                      /* … with a short one */
 	};
 	struct sw_startup untouched = {.pid = 42};
 
@@ -311,13 +318,13 @@ static void test_every_cut_of_a_startup_packet(void **state)
 		const char *packet;
 		size_t len;
 	} whole[] = {
-		{B("\0\0\0\11" V3 "\0")},
-		{B("\0\0\0\22" V3 "user\0app\0\0")},
-		{B("\0\0\0\61" V3 "user\0app\0database\0\0options\0-c a=b\0x\0\0\0")},
-		{B("\0\0\0\26\0\3\0\2user\0app\0_\0\0\0")},
-		{B("\0\0\0\10\4\xd2\26\57")},
-		{B("\0\0\0\10\4\xd2\26\60")},
-		{B("\0\0\0\20\4\xd2\26\56\1\2\3\4\5\6\7\10")},
+	        {B("\0\0\0\11" V3 "\0")},
+	        {B("\0\0\0\22" V3 "user\0app\0\0")},
+	        {B("\0\0\0\61" V3 "user\0app\0database\0\0options\0-c a=b\0x\0\0\0")},
+	        {B("\0\0\0\26\0\3\0\2user\0app\0_\0\0\0")},
+	        {B("\0\0\0\10\4\xd2\26\57")},
+	        {B("\0\0\0\10\4\xd2\26\60")},
+	        {B("\0\0\0\20\4\xd2\26\56\1\2\3\4\5\6\7\10")},
 	};
 	struct sw_startup startup;
 
@@ -326,7 +333,8 @@ static void test_every_cut_of_a_startup_packet(void **state)
 		assert_int_equal(parse_startup(whole[i].packet, whole[i].len, true, &startup), SW_OK);
 		for (size_t len = 0; len < whole[i].len; len++)
 			for (int has_right_length = 0; has_right_length <= 1; has_right_length++)
-				if (parse_startup(whole[i].packet, len, has_right_length, &startup) != SW_ERR_PROTOCOL)
+				if (parse_startup(whole[i].packet, len, has_right_length, &startup) !=
+				        SW_ERR_PROTOCOL)
 					fail_msg("packet %zu was accepted after %zu bytes", i, len);
 	}
 }
@@ -369,14 +377,15 @@ static void test_fields(void **state)
 /* What the builder writes, the parser reads. */
 static void test_fields_of_a_built_problem(void **state)
 {
-	static const struct sw_problem problem = {"ERROR", "53300", "too many clients", "all 100 places are taken",
-		"raise max_client_conn"};
+	static const struct sw_problem problem = {
+	        "ERROR", "53300", "too many clients", "all 100 places are taken", "raise max_client_conn"};
 	struct sw_fields fields;
 
 	(void)state;
 	sw_msg_problem(&out, &problem);
-	assert_int_equal(sw_fields_parse(sw_buf_data(&out) + SW_HEADER_BYTES, sw_buf_len(&out) - SW_HEADER_BYTES, &fields),
-		SW_OK);
+	assert_int_equal(sw_fields_parse(sw_buf_data(&out) + SW_HEADER_BYTES,
+	                         sw_buf_len(&out) - SW_HEADER_BYTES, &fields),
+	        SW_OK);
 	assert_string_equal(fields.severity, problem.severity);
 	assert_string_equal(fields.sqlstate, problem.sqlstate);
 	assert_string_equal(fields.message, problem.message);
@@ -394,7 +403,8 @@ static void test_every_cut_of_fields(void **state)
 	for (size_t len = 0; len < sizeof(body); len++)
 		if (parse_fields(body, len) != SW_ERR_PROTOCOL)
 			fail_msg("the fields were accepted after %zu bytes", len);
-	assert_int_equal(sw_fields_parse((const uint8_t *)body, sizeof(body) - 1, &untouched), SW_ERR_PROTOCOL);
+	assert_int_equal(
+	        sw_fields_parse((const uint8_t *)body, sizeof(body) - 1, &untouched), SW_ERR_PROTOCOL);
 	assert_string_equal(untouched.severity, "u");
 	assert_string_equal(untouched.message, "u");
 }
@@ -408,22 +418,22 @@ static void test_corpus(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_to_clients, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_problems, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_to_servers, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_length_after_a_move, set_up, tear_down),
-		cmocka_unit_test(test_reader),
-		cmocka_unit_test(test_startup_kinds),
-		cmocka_unit_test(test_startup_parameters),
-		cmocka_unit_test(test_startup_versions),
-		cmocka_unit_test(test_startup_faults),
-		cmocka_unit_test(test_startup_limits),
-		cmocka_unit_test(test_every_cut_of_a_startup_packet),
-		cmocka_unit_test(test_fields),
-		cmocka_unit_test_setup_teardown(test_fields_of_a_built_problem, set_up, tear_down),
-		cmocka_unit_test(test_every_cut_of_fields),
-		cmocka_unit_test(test_corpus),
+	        cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_to_clients, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_problems, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_to_servers, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_length_after_a_move, set_up, tear_down),
+	        cmocka_unit_test(test_reader),
+	        cmocka_unit_test(test_startup_kinds),
+	        cmocka_unit_test(test_startup_parameters),
+	        cmocka_unit_test(test_startup_versions),
+	        cmocka_unit_test(test_startup_faults),
+	        cmocka_unit_test(test_startup_limits),
+	        cmocka_unit_test(test_every_cut_of_a_startup_packet),
+	        cmocka_unit_test(test_fields),
+	        cmocka_unit_test_setup_teardown(test_fields_of_a_built_problem, set_up, tear_down),
+	        cmocka_unit_test(test_every_cut_of_fields),
+	        cmocka_unit_test(test_corpus),
 	};
 
 	return cmocka_run_group_tests_name("message", tests, NULL, NULL);

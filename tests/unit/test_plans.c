@@ -1,4 +1,5 @@
-/* Prepared statements: one plan a text and types (T61), the order of use on a server connection, clients' names. */
+/* Prepared statements: one plan a text and types (T61), the order of use on a server connection, clients'
+ * names. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +53,7 @@ static void test_T61_same_text_and_types_are_one_plan(void **state)
 	struct fixture *f = *state;
 	struct sw_plan *plan = get(f, "SELECT $1", INT4, 1), *again = get(f, "SELECT $1", INT4, 1);
 	struct sw_plan *others[] = {get(f, "SELECT $1", TEXT, 1), get(f, "SELECT $1", NULL, 0),
-		get(f, "SELECT $1", INT4 TEXT, 2), get(f, "SELECT $1 ", INT4, 1)};
+	        get(f, "SELECT $1", INT4 TEXT, 2), get(f, "SELECT $1 ", INT4, 1)};
 	uint32_t last = plan->id;
 
 	assert_ptr_equal(plan, again);
@@ -118,7 +119,7 @@ static void test_set_is_in_the_order_of_use(void **state)
 	struct fixture *f = *state;
 	struct sw_plan_set set = {NULL}, other = {NULL};
 	struct sw_plan *a = get(f, "SELECT 'a'", NULL, 0), *b = get(f, "SELECT 'b'", NULL, 0),
-		       *c = get(f, "SELECT 'c'", NULL, 0);
+	               *c = get(f, "SELECT 'c'", NULL, 0);
 
 	assert_null(sw_plan_set_oldest(&set));
 	assert_int_equal(sw_plan_set_count(&set), 0);
@@ -223,14 +224,14 @@ static void test_T61_clients_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_T61_same_text_and_types_are_one_plan, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_T61_ids_are_never_used_again, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_plan_keeps_what_it_needs, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_names_on_the_server, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_set_is_in_the_order_of_use, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_set_holds_one_reference, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_eviction, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_T61_clients_names, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_T61_same_text_and_types_are_one_plan, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_T61_ids_are_never_used_again, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_plan_keeps_what_it_needs, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_names_on_the_server, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_set_is_in_the_order_of_use, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_set_holds_one_reference, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_eviction, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_T61_clients_names, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("plans", tests, NULL, NULL);

@@ -192,13 +192,13 @@ static void test_names_over_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(test_names, free_all),
-		cmocka_unit_test_teardown(test_limit_is_exact, free_all),
-		cmocka_unit_test_teardown(test_zero_is_no_limit, free_all),
-		cmocka_unit_test_teardown(test_limit_may_change, free_all),
-		cmocka_unit_test_teardown(test_refusal_leaves_a_mark, free_all),
-		cmocka_unit_test_teardown(test_limit_holds_over_threads, free_all),
-		cmocka_unit_test_teardown(test_names_over_threads, free_all),
+	        cmocka_unit_test_teardown(test_names, free_all),
+	        cmocka_unit_test_teardown(test_limit_is_exact, free_all),
+	        cmocka_unit_test_teardown(test_zero_is_no_limit, free_all),
+	        cmocka_unit_test_teardown(test_limit_may_change, free_all),
+	        cmocka_unit_test_teardown(test_refusal_leaves_a_mark, free_all),
+	        cmocka_unit_test_teardown(test_limit_holds_over_threads, free_all),
+	        cmocka_unit_test_teardown(test_names_over_threads, free_all),
 	};
 
 	return cmocka_run_group_tests_name("quota", tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* Sets of settings: interned (equal is the same pointer), immutable, ordered, and the flags that routing reads. */
+/* Sets of settings: interned (equal is the same pointer), immutable, ordered, and the flags that routing
+ * reads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -50,7 +51,8 @@ static void assert_list(const struct sw_settings *set, const char *expected)
 	for (uint32_t i = 0; i < sw_settings_count(set); i++) {
 		const char *value, *name = sw_settings_name(set, i, &value);
 
-		used += (size_t)snprintf(have + used, sizeof(have) - used, "%s%s=%s", i ? " " : "", name, value);
+		used += (size_t)snprintf(
+		        have + used, sizeof(have) - used, "%s%s=%s", i ? " " : "", name, value);
 	}
 	assert_string_equal(have, expected);
 }
@@ -74,9 +76,10 @@ static void test_empty(void **state)
 
 static void test_equal_sets_are_one(void **state)
 {
-	static const char *const orders[] = {"a=1 b=2 c=3", "a=1 c=3 b=2", "b=2 a=1 c=3", "b=2 c=3 a=1", "c=3 a=1 b=2",
-		"c=3 b=2 a=1", "c=9 b=2 a=1 c=3", "a=1 a=1 b=2 c=3"};
-	static const char *const others[] = {"", "a=1 b=2", "a=1 b=2 c=4", "a=1 b=2 c=3 d=", "a=1 b=2 cc=3", "a=1 b=2 c=33"};
+	static const char *const orders[] = {"a=1 b=2 c=3", "a=1 c=3 b=2", "b=2 a=1 c=3", "b=2 c=3 a=1",
+	        "c=3 a=1 b=2", "c=3 b=2 a=1", "c=9 b=2 a=1 c=3", "a=1 a=1 b=2 c=3"};
+	static const char *const others[] = {
+	        "", "a=1 b=2", "a=1 b=2 c=4", "a=1 b=2 c=3 d=", "a=1 b=2 cc=3", "a=1 b=2 c=33"};
 	struct sw_settings *first = make(*state, orders[0]);
 
 	for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
@@ -97,8 +100,8 @@ static void test_equal_sets_are_one(void **state)
 /* Where a name ends and a value begins decides, too. */
 static void test_no_two_sets_look_alike(void **state)
 {
-	struct sw_settings *one = make(*state, "a=bc"), *two = make(*state, "ab=c"), *three = make(*state, "a= b=c"),
-			   *four = make(*state, "a=b c=");
+	struct sw_settings *one = make(*state, "a=bc"), *two = make(*state, "ab=c"),
+	                   *three = make(*state, "a= b=c"), *four = make(*state, "a=b c=");
 
 	assert_ptr_not_equal(one, two);
 	assert_ptr_not_equal(three, four);
@@ -113,12 +116,14 @@ static void test_no_two_sets_look_alike(void **state)
 
 static void test_order_and_names(void **state)
 {
-	struct sw_settings *set = make(*state, "TimeZone=UTC application_name=x DateStyle=ISO work_mem=4MB bytea_output=hex");
+	struct sw_settings *set =
+	        make(*state, "TimeZone=UTC application_name=x DateStyle=ISO work_mem=4MB bytea_output=hex");
 
 	assert_list(set, "application_name=x bytea_output=hex DateStyle=ISO TimeZone=UTC work_mem=4MB");
 	assert_int_equal(sw_settings_count(set), 5);
 	assert_int_equal(sw_settings_bytes(set),
-		sizeof("application_name\0x\0bytea_output\0hex\0DateStyle\0ISO\0TimeZone\0UTC\0work_mem\0" "4MB"));
+	        sizeof("application_name\0x\0bytea_output\0hex\0DateStyle\0ISO\0TimeZone\0UTC\0work_mem\0"
+	               "4MB"));
 	sw_settings_unref(set);
 }
 
@@ -144,7 +149,8 @@ static void test_replace_and_remove(void **state)
 static void test_sets_do_not_change(void **state)
 {
 	struct sw_settings *base = make(*state, "a=1"), *held = sw_settings_ref(base),
-			   *with = sw_settings_with(base, "b", "2"), *without = sw_settings_with(with, "a", NULL);
+	                   *with = sw_settings_with(base, "b", "2"),
+	                   *without = sw_settings_with(with, "a", NULL);
 
 	assert_list(with, "a=1 b=2");
 	assert_list(without, "b=2");
@@ -177,11 +183,12 @@ static void test_case_of_names_and_values(void **state)
 	sw_settings_unref(set);
 }
 
-/* "Does this connection have what the session needs?" is one comparison: it must not ask twice for the same. */
+/* "Does this connection have what the session needs?" is one comparison: it must not ask twice for the same.
+ */
 static void test_equal_but_for_the_case_of_names_are_one(void **state)
 {
 	struct sw_settings *driver = make(*state, "DateStyle=ISO TimeZone=UTC"),
-			   *statement = make(*state, "datestyle=ISO timezone=UTC");
+	                   *statement = make(*state, "datestyle=ISO timezone=UTC");
 	bool are_one = driver == statement;
 
 	sw_settings_unref(driver);
@@ -207,7 +214,7 @@ static void check_flags(struct sw_settings_table *table, const struct flag_case 
 		sw_settings_unref(set); /* before the checks: a table with sets cannot be freed */
 		if (with != cases[i].flags)
 			fail_msg("%s = '%s': flags %#x instead of %#x", cases[i].name, cases[i].value, with,
-				cases[i].flags);
+			        cases[i].flags);
 		assert_int_equal(without, 0); /* gone with the setting */
 	}
 }
@@ -217,20 +224,20 @@ static void check_flags(struct sw_settings_table *table, const struct flag_case 
 static void test_T14_T15_flags(void **state)
 {
 	static const struct flag_case cases[] = {
-		{"default_transaction_isolation", "serializable", SW_SETTINGS_SERIALIZABLE},
-		{"DEFAULT_TRANSACTION_ISOLATION", "SERIALIZABLE", SW_SETTINGS_SERIALIZABLE},
-		{"default_transaction_isolation", "repeatable read", 0},
-		{"default_transaction_isolation", "read committed", 0},
-		{"default_transaction_isolation", "", 0},
-		{"default_transaction_read_only", "on", SW_SETTINGS_READ_ONLY},
-		{"Default_Transaction_Read_Only", "TRUE", SW_SETTINGS_READ_ONLY},
-		{"default_transaction_read_only", "yes", SW_SETTINGS_READ_ONLY},
-		{"default_transaction_read_only", "1", SW_SETTINGS_READ_ONLY},
-		{"default_transaction_read_only", "off", 0},
-		{"default_transaction_read_only", "0", 0},
-		{"default_transaction_read_only", "false", 0},
-		{"transaction_read_only", "on", 0},
-		{"application_name", "serializable", 0},
+	        {"default_transaction_isolation", "serializable", SW_SETTINGS_SERIALIZABLE},
+	        {"DEFAULT_TRANSACTION_ISOLATION", "SERIALIZABLE", SW_SETTINGS_SERIALIZABLE},
+	        {"default_transaction_isolation", "repeatable read", 0},
+	        {"default_transaction_isolation", "read committed", 0},
+	        {"default_transaction_isolation", "", 0},
+	        {"default_transaction_read_only", "on", SW_SETTINGS_READ_ONLY},
+	        {"Default_Transaction_Read_Only", "TRUE", SW_SETTINGS_READ_ONLY},
+	        {"default_transaction_read_only", "yes", SW_SETTINGS_READ_ONLY},
+	        {"default_transaction_read_only", "1", SW_SETTINGS_READ_ONLY},
+	        {"default_transaction_read_only", "off", 0},
+	        {"default_transaction_read_only", "0", 0},
+	        {"default_transaction_read_only", "false", 0},
+	        {"transaction_read_only", "on", 0},
+	        {"application_name", "serializable", 0},
 	};
 
 	CHECK_FLAGS(*state, cases);
@@ -239,51 +246,52 @@ static void test_T14_T15_flags(void **state)
 static void test_T18_flags(void **state)
 {
 	static const struct flag_case cases[] = {
-		{"standard_conforming_strings", "off", SW_SETTINGS_BACKSLASH},
-		{"STANDARD_CONFORMING_STRINGS", "False", SW_SETTINGS_BACKSLASH},
-		{"standard_conforming_strings", "0", SW_SETTINGS_BACKSLASH},
-		{"standard_conforming_strings", "on", 0},
-		{"standard_conforming_strings", "TRUE", 0},
-		{"standard_conforming_strings", "1", 0},
-		{"client_encoding", "SJIS", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "sjis", SW_SETTINGS_UNSAFE_ENCODING},
-		{"Client_Encoding", "Big5", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "GBK", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "UHC", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "GB18030", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "JOHAB", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "SHIFT_JIS_2004", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "UTF8", 0},
-		{"client_encoding", "LATIN1", 0},
-		{"client_encoding", "EUC_JP", 0},
-		{"client_encoding", "SQL_ASCII", 0},
-		{"server_encoding", "SJIS", 0},
+	        {"standard_conforming_strings", "off", SW_SETTINGS_BACKSLASH},
+	        {"STANDARD_CONFORMING_STRINGS", "False", SW_SETTINGS_BACKSLASH},
+	        {"standard_conforming_strings", "0", SW_SETTINGS_BACKSLASH},
+	        {"standard_conforming_strings", "on", 0},
+	        {"standard_conforming_strings", "TRUE", 0},
+	        {"standard_conforming_strings", "1", 0},
+	        {"client_encoding", "SJIS", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "sjis", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"Client_Encoding", "Big5", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "GBK", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "UHC", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "GB18030", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "JOHAB", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "SHIFT_JIS_2004", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "UTF8", 0},
+	        {"client_encoding", "LATIN1", 0},
+	        {"client_encoding", "EUC_JP", 0},
+	        {"client_encoding", "SQL_ASCII", 0},
+	        {"server_encoding", "SJIS", 0},
 	};
 
 	CHECK_FLAGS(*state, cases);
 }
 
-/* The other names of the same encodings, which PostgreSQL compares by letters and digits alone (SET takes them all). */
+/* The other names of the same encodings, which PostgreSQL compares by letters and digits alone (SET takes
+ * them all). */
 static void test_T18_aliases_of_unsafe_encodings(void **state)
 {
 	static const struct flag_case cases[] = {
-		{"client_encoding", "Shift_JIS", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "shift-jis", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "ShiftJIS", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "mskanji", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "win932", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "windows-932", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "win936", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "windows936", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "win949", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "windows949", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "win950", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "windows950", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "ShiftJIS2004", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "big-5", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "gb_18030", SW_SETTINGS_UNSAFE_ENCODING},
-		{"client_encoding", "utf-8", 0},
-		{"client_encoding", "win1252", 0},
+	        {"client_encoding", "Shift_JIS", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "shift-jis", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "ShiftJIS", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "mskanji", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "win932", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "windows-932", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "win936", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "windows936", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "win949", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "windows949", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "win950", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "windows950", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "ShiftJIS2004", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "big-5", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "gb_18030", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "utf-8", 0},
+	        {"client_encoding", "win1252", 0},
 	};
 
 	CHECK_FLAGS(*state, cases);
@@ -293,15 +301,15 @@ static void test_T18_aliases_of_unsafe_encodings(void **state)
 static void test_abbreviated_booleans(void **state)
 {
 	static const struct flag_case cases[] = {
-		{"standard_conforming_strings", "t", 0},
-		{"standard_conforming_strings", "tru", 0},
-		{"standard_conforming_strings", "ye", 0},
-		{"standard_conforming_strings", "of", SW_SETTINGS_BACKSLASH},
-		{"standard_conforming_strings", "fals", SW_SETTINGS_BACKSLASH},
-		{"standard_conforming_strings", "n", SW_SETTINGS_BACKSLASH},
-		{"default_transaction_read_only", "tr", SW_SETTINGS_READ_ONLY},
-		{"default_transaction_read_only", "Y", SW_SETTINGS_READ_ONLY},
-		{"default_transaction_read_only", "of", 0},
+	        {"standard_conforming_strings", "t", 0},
+	        {"standard_conforming_strings", "tru", 0},
+	        {"standard_conforming_strings", "ye", 0},
+	        {"standard_conforming_strings", "of", SW_SETTINGS_BACKSLASH},
+	        {"standard_conforming_strings", "fals", SW_SETTINGS_BACKSLASH},
+	        {"standard_conforming_strings", "n", SW_SETTINGS_BACKSLASH},
+	        {"default_transaction_read_only", "tr", SW_SETTINGS_READ_ONLY},
+	        {"default_transaction_read_only", "Y", SW_SETTINGS_READ_ONLY},
+	        {"default_transaction_read_only", "of", 0},
 	};
 
 	CHECK_FLAGS(*state, cases);
@@ -309,13 +317,15 @@ static void test_abbreviated_booleans(void **state)
 
 static void test_flags_of_several(void **state)
 {
-	struct sw_settings *set = make(*state, "standard_conforming_strings=off client_encoding=SJIS "
-					       "default_transaction_read_only=on default_transaction_isolation=serializable");
+	struct sw_settings *set =
+	        make(*state, "standard_conforming_strings=off client_encoding=SJIS "
+	                     "default_transaction_read_only=on default_transaction_isolation=serializable");
 
-	assert_int_equal(sw_settings_flags(set), SW_SETTINGS_SERIALIZABLE | SW_SETTINGS_READ_ONLY | SW_SETTINGS_BACKSLASH |
-							 SW_SETTINGS_UNSAFE_ENCODING);
+	assert_int_equal(sw_settings_flags(set), SW_SETTINGS_SERIALIZABLE | SW_SETTINGS_READ_ONLY |
+	                                                 SW_SETTINGS_BACKSLASH | SW_SETTINGS_UNSAFE_ENCODING);
 	sw_settings_change(&set, "client_encoding", "UTF8");
-	assert_int_equal(sw_settings_flags(set), SW_SETTINGS_SERIALIZABLE | SW_SETTINGS_READ_ONLY | SW_SETTINGS_BACKSLASH);
+	assert_int_equal(sw_settings_flags(set),
+	        SW_SETTINGS_SERIALIZABLE | SW_SETTINGS_READ_ONLY | SW_SETTINGS_BACKSLASH);
 	sw_settings_unref(set);
 }
 
@@ -346,20 +356,21 @@ static void test_many_sets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_empty, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_equal_sets_are_one, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_no_two_sets_look_alike, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_order_and_names, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_replace_and_remove, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_sets_do_not_change, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_case_of_names_and_values, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_equal_but_for_the_case_of_names_are_one, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_T14_T15_flags, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_T18_flags, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_T18_aliases_of_unsafe_encodings, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_abbreviated_booleans, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_flags_of_several, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_many_sets, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_empty, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_equal_sets_are_one, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_no_two_sets_look_alike, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_order_and_names, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_replace_and_remove, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_sets_do_not_change, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_case_of_names_and_values, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(
+	                test_equal_but_for_the_case_of_names_are_one, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_T14_T15_flags, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_T18_flags, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_T18_aliases_of_unsafe_encodings, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_abbreviated_booleans, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_flags_of_several, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_many_sets, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
