@@ -103,4 +103,4 @@ format:
 clean:
 	rm -rf build
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(UNITS:=.d)

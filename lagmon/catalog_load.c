@@ -36,13 +36,14 @@
 
 /*
  * Two statements, one round trip: the worst volatility of all functions of a name (T5), and the relations
- * whose content is on the primary only (T20). Temporary ones of other sessions are among them: a name too
- * many costs a read on the primary.
+ * whose content is on the primary only (T20). router/catalog.h says why these rows and no others. Names are
+ * qualified, as the monitor's role may have a search_path.
  */
 static const char catalog_sql[] =
-        "SELECT proname, bool_or(provolatile = 'v') FROM pg_proc GROUP BY proname;"
-        "SELECT DISTINCT relname FROM pg_class"
-        " WHERE relkind IN ('r', 'p', 'm', 'S', 'v', 'f') AND (relpersistence <> 'p' OR relkind = 'f')";
+        "SELECT proname, pg_catalog.bool_or(provolatile = 'v') FROM pg_catalog.pg_proc"
+        " WHERE provolatile <> 'v' OR pronamespace <> 'pg_catalog'::pg_catalog.regnamespace GROUP BY proname;"
+        "SELECT DISTINCT relname FROM pg_catalog.pg_class"
+        " WHERE relkind = 'f' OR relpersistence = 'u' AND relkind IN ('r', 'p', 'm', 'S')";
 
 enum entry_state { ENTRY_IDLE, ENTRY_CONNECTING, ENTRY_CONNECTED, ENTRY_READING };
 

@@ -182,6 +182,7 @@ static void on_config(struct sw_mail *mail, void *owner)
 	engine->users = letter->users;
 	sw_verdicts_clear(engine->verdicts);
 	sw_engine_apply_config(engine);
+	sw_sessions_apply_config(engine);
 	sw_mem_free(letter);
 }
 

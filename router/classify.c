@@ -80,7 +80,7 @@ const char *sw_pin_text(uint32_t pins)
 {
 	static const char *const texts[] = {"temporary table", "PREPARE", "LISTEN", "session advisory lock",
 		"cursor WITH HOLD", "state of one backend", "setting that cannot be followed", "SET ROLE",
-		"LOAD", "statement that was not parsed"};
+		"LOAD", "statement that was not parsed", "sequence value of one backend"};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (pins & UINT32_C(1) << i)

@@ -48,6 +48,7 @@ enum sw_verdict_flag {
 	SW_V_LOCAL = 1u << 19,      /* with SEAWALL: SET LOCAL */
 	SW_V_CALLS = 1u << 20,      /* the verdict rests on the catalog: classify again when that changes */
 	SW_V_DEALLOCATE = 1u << 21, /* DEALLOCATE, alone in its text; names[0] = the statement, "" = ALL */
+	SW_V_RESET = 1u << 22,      /* with SETS: RESET x or SET x TO DEFAULT, alone in its text */
 };
 
 /* Why a session has to stay on one server connection (of the primary). Bits; their texts: sw_pin_text. */
@@ -62,6 +63,7 @@ enum sw_pin {
 	SW_PIN_ROLE = 1u << 7,       /* SET ROLE, SET SESSION AUTHORIZATION */
 	SW_PIN_LOAD = 1u << 8,       /* LOAD 'library' */
 	SW_PIN_UNSEEN = 1u << 9,     /* not parsed: too long, or refused by the grammar, not by the server */
+	SW_PIN_SEQUENCE = 1u << 10,  /* currval, lastval: and it has to run where its session used a sequence (T7) */
 };
 
 /* "temporary table", "LISTEN", … for the lowest bit of pins; "" for 0. A constant. */

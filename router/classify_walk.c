@@ -119,10 +119,11 @@ static void scan_catalog_function(struct sw_scan *scan, const char *schema, cons
 	scan->asked_catalog = true;
 	if (scan->env->catalog)
 		kind = sw_catalog_function(scan->env->catalog, name);
-	if (kind == SW_FUNCTION_VOLATILE)
-		catalog_primary(scan, "volatile function");
-	else if (kind == SW_FUNCTION_UNKNOWN && !is_harmless_builtin)
-		catalog_primary(scan, "unknown function");
+	if (kind == SW_FUNCTION_STABLE || (kind == SW_FUNCTION_UNKNOWN && is_harmless_builtin))
+		return;
+	catalog_primary(scan, kind == SW_FUNCTION_VOLATILE ? "volatile function" : "unknown function");
+	/* It may set anything for the rest of the session, where no text shows it (T59). */
+	scan->verdict->pins |= SW_PIN_SETTING;
 }
 
 static void scan_function(struct sw_scan *scan, const FuncCall *call)

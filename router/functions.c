@@ -24,7 +24,7 @@ static const char session[] = "state of one backend";
 static const struct sw_function_rule rules[] = {
 	{"col_description", catalog, 0},
 	{"current_setting", answer, 0},
-	{"currval", sequence, SW_PIN_BACKEND},
+	{"currval", sequence, SW_PIN_SEQUENCE},
 	{"database_to_xml", catalog, 0},
 	{"database_to_xml_and_xmlschema", catalog, 0},
 	{"database_to_xmlschema", catalog, 0},
@@ -49,7 +49,7 @@ static const struct sw_function_rule rules[] = {
 	{"inet_client_port", answer, 0},
 	{"inet_server_addr", answer, 0},
 	{"inet_server_port", answer, 0},
-	{"lastval", sequence, SW_PIN_BACKEND},
+	{"lastval", sequence, SW_PIN_SEQUENCE},
 	{"lo_close", large_object, 0},
 	{"lo_creat", large_object, 0},
 	{"lo_create", large_object, 0},

@@ -25,6 +25,7 @@ uint8_t *sw_buf_reserve(struct sw_buf *buf, size_t len)
 	size_t used = sw_buf_len(buf);
 	size_t want;
 
+	assert(len > 0);
 	if (len > buf->max || used > buf->max - len)
 		return NULL;
 	want = used + len;

@@ -28,15 +28,19 @@ static inline size_t sw_buf_len(const struct sw_buf *buf)
 	return buf->end - buf->start;
 }
 
+/* NULL where the buffer owns no memory. */
 static inline uint8_t *sw_buf_data(const struct sw_buf *buf)
 {
-	return buf->mem + buf->start;
+	return buf->mem ? buf->mem + buf->start : NULL;
 }
 
 /* Appends; SW_ERR_LIMIT (and nothing appended) where it would pass the maximum. */
 enum sw_err sw_buf_append(struct sw_buf *buf, const void *bytes, size_t len) SW_MUST_USE;
 
-/* Makes room for len more bytes and returns where they go, NULL where the maximum forbids it; sw_buf_added() counts them. */
+/*
+ * Makes room for len (1 or more) further bytes and returns where they go, NULL where the maximum forbids it; sw_buf_added()
+ * counts them.
+ */
 uint8_t *sw_buf_reserve(struct sw_buf *buf, size_t len) SW_MUST_USE;
 void sw_buf_added(struct sw_buf *buf, size_t len);
 

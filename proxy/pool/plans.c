@@ -178,12 +178,11 @@ struct sw_plan *sw_plan_names_find(const struct sw_plan_names *names, const char
 
 void sw_plan_names_set(struct sw_plan_names *names, struct sw_plans *plans, const char *name, struct sw_plan *plan)
 {
-	struct sw_named_plan *named;
+	struct sw_named_plan *named = sw_mem_zalloc(sizeof(*named) + strlen(name) + 1);
 
-	sw_plan_names_remove(names, plans, name);
-	named = sw_mem_zalloc(sizeof(*named) + strlen(name) + 1);
 	strcpy(named->name, name);
-	named->plan = sw_plan_ref(plan);
+	named->plan = sw_plan_ref(plan); /* first: the name may hold the last one on this very plan */
+	sw_plan_names_remove(names, plans, name);
 	HASH_ADD_STR(names->named, name, named);
 }
 

@@ -47,8 +47,9 @@ struct sw_pool *sw_pool_get(struct sw_engine *engine, int node, struct sw_databa
 	pool->engine = engine;
 	pool->database = database;
 	pool->quotas[0] = quota_for("pool", engine->config->nodes[node].name, key.dbname, key.user);
-	pool->quotas[1] = quota_for("database", engine->config->nodes[node].name, key.dbname, "");
-	pool->quotas[2] = quota_for("user", engine->config->nodes[node].name, key.user, "");
+	/* These two hold over all nodes. */
+	pool->quotas[1] = quota_for("database", key.dbname, "", "");
+	pool->quotas[2] = quota_for("user", key.user, "", "");
 	for (int i = 0; i < SW_PLACES; i++)
 		sw_list_init(&pool->places[i]);
 	sw_list_init(&pool->waiters);
@@ -180,6 +181,19 @@ struct sw_server *sw_pool_take(struct sw_pool *pool, struct sw_pool_waiter *wait
 	sw_list_push_back(&pool->waiters, &waiter->entry);
 	pool->waiter_count++;
 	fill(pool, pool->waiter_count);
+	return NULL;
+}
+
+struct sw_server *sw_pool_take_written(struct sw_pool *pool, uint64_t session)
+{
+	SW_LIST_EACH(&pool->places[SW_PLACE_IDLE], at, after) {
+		struct sw_server *server = SW_CONTAINER_OF(at, struct sw_server, entry);
+
+		if (server->written_by != session || server->cancels > 0 || server->epoch != pool->engine->view.epoch)
+			continue;
+		move(pool, server, SW_PLACE_USED);
+		return server;
+	}
 	return NULL;
 }
 

@@ -63,6 +63,8 @@ void sw_pools_free(struct sw_engine *engine);
  * and the waiter is queued.
  */
 struct sw_server *sw_pool_take(struct sw_pool *pool, struct sw_pool_waiter *waiter, const struct sw_settings *vars);
+/* The idle server connection on which that session was the last to write, NULL where there is none. */
+struct sw_server *sw_pool_take_written(struct sw_pool *pool, uint64_t session);
 void sw_pool_forget(struct sw_pool_waiter *waiter);
 
 /* The session has done with it: the next waiter gets it, or it becomes idle, or it is closed where it must not be used again. */

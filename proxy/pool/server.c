@@ -453,6 +453,8 @@ static void on_dialled(struct sw_stream *stream, int status)
 	}
 	server->state = SW_SERVER_LOGIN;
 	server->login = sw_login_new(key->user, secret);
+	if (server->engine->users)
+		sw_login_use_keys(server->login, sw_auth_users_keys(server->engine->users, key->user));
 	sw_stream_start(&server->stream);
 	sw_msg_startup(out, pairs);
 	send_to(server, out);

@@ -89,6 +89,7 @@ struct sw_server {
 	struct sw_settings *params;     /* what it has reported and a client may change */
 	struct sw_settings *facts;      /* what it has reported and nobody changes (server_version, …) */
 	struct sw_plan_set plans;
+	uint64_t written_by;            /* number of the session that wrote on it last: currval and lastval are its (T7) */
 	uint64_t unnamed_of;            /* serial of the session whose unnamed statement it holds; 0 = none */
 	struct sw_buf partial;          /* the beginning of a message whose end has not arrived */
 	size_t pass;                    /* bytes of the present message that only pass */

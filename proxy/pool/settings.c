@@ -1,6 +1,7 @@
 /*
  * Interned sets of settings. Owns the table; runs on the worker's thread.
- * Invariant: entries are sorted by name without case, each name once; a set in the table has at least one reference.
+ * Invariant: entries are sorted by name without case, each name once and in the one spelling that append_name() gives it;
+ * a set in the table has at least one reference.
  */
 #include "proxy/pool/settings.h"
 
@@ -22,17 +23,49 @@ struct sw_settings_table {
 	struct sw_settings *sets;
 };
 
-/* Client encodings in which a byte of '\'' or '\\' may be the second byte of a character (manual, 24.3.1). */
-static const char *const unsafe_encodings[] = {"SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"};
+/*
+ * Client encodings in which a byte of '\'' or '\\' may be the second byte of a character (manual, 24.3.1), under all the
+ * names that PostgreSQL has for them, in lower case and without signs.
+ */
+static const char *const unsafe_encodings[] = {"big5", "gb18030", "gbk", "johab", "mskanji", "shiftjis", "shiftjis2004",
+	"sjis", "uhc", "win932", "win936", "win949", "win950", "windows932", "windows936", "windows949", "windows950"};
 
+/* The names that PostgreSQL reports in mixed case; clients look for them letter by letter. All others are lower case. */
+static const char *const mixed_names[] = {"DateStyle", "IntervalStyle", "TimeZone"};
+
+/* By ASCII alone, whatever the locale: as PostgreSQL folds names. */
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* PostgreSQL takes every beginning of a boolean word that could be no other word. */
 static bool is_true(const char *value)
 {
-	static const char *const words[] = {"on", "true", "yes", "1", "t", "y"};
+	static const struct {
+		const char *word;
+		size_t least;
+	} words[] = {{"true", 1}, {"yes", 1}, {"on", 2}, {"1", 1}};
+	size_t len = strlen(value);
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-		if (strcasecmp(value, words[i]) == 0)
+		if (len >= words[i].least && len <= strlen(words[i].word) && strncasecmp(value, words[i].word, len) == 0)
 			return true;
 	return false;
+}
+
+/* Letters and digits alone count: "Shift_JIS", "shift-jis" and "SHIFTJIS" are one encoding. name is in lower case. */
+static bool is_encoding(const char *value, const char *name)
+{
+	for (; *value; value++) {
+		char c = lower(*value);
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9'))
+			continue;
+		if (c != *name++)
+			return false;
+	}
+	return *name == '\0';
 }
 
 static uint32_t flags_of(const char *name, const char *value)
@@ -45,7 +78,7 @@ static uint32_t flags_of(const char *name, const char *value)
 		return is_true(value) ? 0 : SW_SETTINGS_BACKSLASH;
 	if (strcasecmp(name, "client_encoding") == 0)
 		for (size_t i = 0; i < sizeof(unsafe_encodings) / sizeof(*unsafe_encodings); i++)
-			if (strcasecmp(value, unsafe_encodings[i]) == 0)
+			if (is_encoding(value, unsafe_encodings[i]))
 				return SW_SETTINGS_UNSAFE_ENCODING;
 	return 0;
 }
@@ -105,13 +138,28 @@ void sw_settings_unref(struct sw_settings *set)
 	sw_mem_free(set);
 }
 
+/* One spelling a name, so that sets which differ in it alone are one; it is the spelling that servers report. */
+static size_t append_name(char *out, size_t used, const char *name)
+{
+	size_t len = strlen(name) + 1;
+
+	for (size_t i = 0; i < sizeof(mixed_names) / sizeof(*mixed_names); i++)
+		if (strcasecmp(name, mixed_names[i]) == 0) {
+			memcpy(out + used, mixed_names[i], len);
+			return used + len;
+		}
+	for (size_t i = 0; i < len; i++)
+		out[used + i] = lower(name[i]);
+	return used + len;
+}
+
 static size_t append(char *out, size_t used, const char *name, const char *value)
 {
-	size_t name_len = strlen(name) + 1, value_len = strlen(value) + 1;
+	size_t value_len = strlen(value) + 1;
 
-	memcpy(out + used, name, name_len);
-	memcpy(out + used + name_len, value, value_len);
-	return used + name_len + value_len;
+	used = append_name(out, used, name);
+	memcpy(out + used, value, value_len);
+	return used + value_len;
 }
 
 struct sw_settings *sw_settings_with(struct sw_settings *base, const char *name, const char *value)
@@ -126,7 +174,7 @@ struct sw_settings *sw_settings_with(struct sw_settings *base, const char *name,
 		int order = strcasecmp(old, name);
 
 		if (order >= 0 && !is_placed) {
-			used = append(bytes, used, order == 0 ? old : name, value);
+			used = append(bytes, used, name, value);
 			is_placed = true;
 		}
 		if (order != 0)

@@ -1,7 +1,7 @@
 /*
  * Sets of settings (name, value), immutable, interned and counted, one table a worker: equal sets are the same pointer,
  * so that "does this server connection have what this session needs?" is one comparison on the hot path. Names compare
- * without case, as PostgreSQL's do. One thread.
+ * without case, as PostgreSQL's do, and come back in the spelling in which PostgreSQL reports them to clients. One thread.
  */
 #ifndef SW_POOL_SETTINGS_H
 #define SW_POOL_SETTINGS_H

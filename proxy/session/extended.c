@@ -365,6 +365,10 @@ static void send_bind(struct sw_session *session, struct sw_unit *unit, const st
 	const char *portal = sw_read_text(&body), *name = sw_read_text(&body);
 
 	send_about_statement(session, unit, message, strlen(portal) + 1, name);
+	sw_plan_unref(session->engine->plans, unit->bound);
+	unit->bound = *name ? sw_plan_names_find(&session->plans, name) : NULL;
+	if (unit->bound)
+		sw_plan_ref(unit->bound);
 	sw_unit_expect(unit, SW_EXPECT_BIND, NULL, NULL);
 }
 
@@ -529,9 +533,14 @@ static void keep_request(struct sw_session *session, struct sw_unit *unit, const
 {
 	bool is_replica = (int32_t)session->server->pool->key.node != session->engine->view.primary;
 
-	unit->may_retry = has_sync && is_replica && !unit->was_in_transaction && session->pins == 0 &&
-			  (unit->common & SW_V_RETRY || unit->flags & SW_V_BEGIN) &&
-			  sw_buf_append(&unit->request, bytes, unit->scanned) == SW_OK;
+	bool may_keep = has_sync && !unit->was_in_transaction && session->pins == 0;
+	bool may_retry = may_keep && is_replica && (unit->common & SW_V_RETRY || unit->flags & SW_V_BEGIN);
+	bool may_heal = may_keep && unit->statements <= 1 && sw_plan_names_count(&session->plans) > 0;
+
+	if (!(may_retry || may_heal) || sw_buf_append(&unit->request, bytes, unit->scanned) != SW_OK)
+		return;
+	unit->may_retry = may_retry;
+	unit->may_heal = may_heal && !unit->is_again;
 }
 
 /* The BEGIN of a batch that opens a read-only transaction on a replica (T14). */

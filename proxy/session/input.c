@@ -28,15 +28,21 @@ static void break_protocol(struct sw_session *session, const char *what)
 	sw_session_die(session, SW_END_PROTOCOL, &(struct sw_problem){.severity = "FATAL", .sqlstate = "08P01", .message = what});
 }
 
+uint32_t sw_session_settings_flags(const struct sw_session *session)
+{
+	return sw_settings_flags(session->vars) | (session->params ? sw_settings_flags(session->params) : 0);
+}
+
 struct sw_statement *sw_session_statement(struct sw_session *session, const char *text, size_t len)
 {
 	const struct sw_config *config = session->engine->config;
+	uint32_t settings = sw_session_settings_flags(session);
 	struct sw_classify_env env = {
 		.catalog = session->database->catalog,
 		.primary_functions = (const char *const *)config->primary_functions,
 		.replica_functions = (const char *const *)config->replica_functions,
-		.standard_conforming_strings = !(sw_settings_flags(session->vars) & SW_SETTINGS_BACKSLASH),
-		.unsafe_encoding = sw_settings_flags(session->vars) & SW_SETTINGS_UNSAFE_ENCODING,
+		.standard_conforming_strings = !(settings & SW_SETTINGS_BACKSLASH),
+		.unsafe_encoding = settings & SW_SETTINGS_UNSAFE_ENCODING,
 	};
 
 	return sw_verdicts_get(session->engine->verdicts, text, len, session->database->number, &env);

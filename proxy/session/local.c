@@ -35,7 +35,7 @@ const char *sw_local_set(struct sw_session *session, const char *name, const cha
 	return "seawall.consistency is one of off, eventual, session";
 }
 
-static void reset(struct sw_session *session)
+void sw_local_reset(struct sw_session *session)
 {
 	const struct sw_config *config = session->engine->config;
 
@@ -49,29 +49,56 @@ static const char *node_name(const struct sw_session *session)
 	return session->route.node >= 0 ? session->engine->config->nodes[session->route.node].name : "";
 }
 
-static void show_last_route(const struct sw_session *session, char *out, size_t size)
-{
-	const struct sw_route *route = &session->route;
-	char floor[SW_LSN_TEXT_MAX], at[SW_LSN_TEXT_MAX];
+/* A shown setting: its columns and their texts. */
+#define SHOWN_COLUMNS_MAX 6
 
-	if (route->node < 0) {
-		snprintf(out, size, "none");
-		return;
-	}
-	snprintf(out, size, "node=%s reason=%s why=\"%s\" floor=%" PRIu32 ":%s at=%" PRIu32 ":%s waited=%" PRIu32 "us",
-		node_name(session), sw_route_reason_text(route->reason), route->why, route->floor.timeline,
-		sw_lsn_format(route->floor.lsn, floor), route->at.timeline, sw_lsn_format(route->at.lsn, at), route->waited_us);
+struct shown {
+	int count;
+	const char *names[SHOWN_COLUMNS_MAX], *values[SHOWN_COLUMNS_MAX];
+	char floor[40], at[40], waited[16];
+};
+
+static void print_position(char *out, size_t size, struct sw_position position)
+{
+	char lsn[SW_LSN_TEXT_MAX];
+
+	if (position.timeline == 0)
+		out[0] = '\0';
+	else
+		snprintf(out, size, "%" PRIu32 ":%s", position.timeline, sw_lsn_format(position.lsn, lsn));
 }
 
-/* Writes the value; false where there is no such setting. */
-static bool show(const struct sw_session *session, const char *name, char *out, size_t size)
+static void add_column(struct shown *shown, const char *name, const char *value)
 {
+	shown->names[shown->count] = name;
+	shown->values[shown->count++] = value;
+}
+
+static void show_last_route(const struct sw_session *session, struct shown *shown)
+{
+	const struct sw_route *route = &session->route;
+
+	print_position(shown->floor, sizeof(shown->floor), route->floor);
+	print_position(shown->at, sizeof(shown->at), route->at);
+	snprintf(shown->waited, sizeof(shown->waited), "%" PRIu32, route->waited_us);
+	add_column(shown, "node", node_name(session));
+	add_column(shown, "reason", sw_route_reason_text(route->reason));
+	add_column(shown, "statement", route->why ? route->why : "");
+	add_column(shown, "floor", shown->floor);
+	add_column(shown, "position", shown->at);
+	add_column(shown, "waited_us", shown->waited);
+}
+
+/* False where there is no such setting. */
+static bool show(const struct sw_session *session, const char *name, struct shown *shown)
+{
+	shown->count = 0;
 	if (strcasecmp(name, "consistency") == 0)
-		snprintf(out, size, "%s", level_texts[session->level]);
+		add_column(shown, "seawall.consistency", level_texts[session->level]);
 	else if (strcasecmp(name, "last_route") == 0)
-		show_last_route(session, out, size);
+		show_last_route(session, shown);
 	else if (strcasecmp(name, "node") == 0)
-		snprintf(out, size, "%s", node_name(session));
+		add_column(shown, "seawall.node", node_name(session));
 	else
 		return false;
 	return true;
@@ -109,9 +136,9 @@ static struct sw_problem bad_setting(const struct sw_verdict *verdict, const cha
 static bool execute(struct sw_session *session, const struct sw_verdict *verdict, bool describes)
 {
 	struct sw_buf *out = &session->engine->assembly;
-	const char *problem_text = NULL, *name = verdict->names[0], *column;
-	char value[512];
+	const char *problem_text = NULL, *name = verdict->names[0];
 	struct sw_problem problem;
+	struct shown shown;
 
 	if (session->txn_status == 'E') {
 		sw_msg_problem(out, &(struct sw_problem){.severity = "ERROR", .sqlstate = "25P02",
@@ -127,18 +154,15 @@ static bool execute(struct sw_session *session, const struct sw_verdict *verdict
 		return true;
 	}
 	if (verdict->flags & SW_V_SHOW) {
-		const char *row = value;
-
-		if (!show(session, short_name(verdict), value, sizeof(value))) {
+		if (!show(session, short_name(verdict), &shown)) {
 			problem = bad_setting(verdict, "unrecognized configuration parameter of seawall");
 			strcpy(problem.sqlstate, "42704");
 			sw_msg_problem(out, &problem);
 			return false;
 		}
-		column = name;
 		if (describes)
-			sw_msg_row_description(out, &column, 1);
-		sw_msg_data_row(out, &row, 1);
+			sw_msg_row_description(out, shown.names, shown.count);
+		sw_msg_data_row(out, shown.values, shown.count);
 		sw_msg_command_complete(out, "SHOW");
 		return true;
 	}
@@ -147,7 +171,7 @@ static bool execute(struct sw_session *session, const struct sw_verdict *verdict
 	else if (verdict->value[0])
 		problem_text = sw_local_set(session, short_name(verdict), verdict->value);
 	else
-		reset(session);
+		sw_local_reset(session);
 	if (problem_text) {
 		problem = bad_setting(verdict, problem_text);
 		sw_msg_problem(out, &problem);
@@ -250,6 +274,7 @@ static void on_describe(struct batch *batch, struct sw_reader *body)
 	struct sw_buf *out = &batch->session->engine->assembly;
 	bool is_statement = sw_read_u8(body) == 'S';
 	struct sw_statement *statement = is_statement ? named(batch->session, sw_read_text(body)) : batch->bound;
+	struct shown shown;
 	size_t mark;
 
 	if (is_statement) {
@@ -257,10 +282,8 @@ static void on_describe(struct batch *batch, struct sw_reader *body)
 		sw_msg_u16(out, 0);
 		sw_msg_end(out, mark);
 	}
-	if (statement && statement->verdict.flags & SW_V_SHOW) {
-		const char *column = statement->verdict.names[0];
-
-		sw_msg_row_description(out, &column, 1);
+	if (statement && statement->verdict.flags & SW_V_SHOW && show(batch->session, short_name(&statement->verdict), &shown)) {
+		sw_msg_row_description(out, shown.names, shown.count);
 	} else {
 		sw_msg_end(out, sw_msg_begin(out, 'n'));
 	}

@@ -249,6 +249,8 @@ static void start_auth(struct sw_session *session)
 
 	session->state = SW_SESSION_AUTH;
 	session->verifier = sw_verifier_new(methods[engine->config->auth_type], session->user, secret);
+	if (engine->users)
+		sw_verifier_use_keys(session->verifier, sw_auth_users_keys(engine->users, session->user));
 	step = sw_verifier_start(session->verifier, &reply, &len);
 	on_auth_step(session, step, reply, len);
 }

@@ -60,7 +60,7 @@ static void write_out(struct passage *passage)
 		sw_buf_clear(out);
 	}
 	if (session->unit)
-		session->unit->may_retry = false;
+		session->unit->may_retry = session->unit->may_heal = false;
 }
 
 /* ---- what was expected */
@@ -89,7 +89,7 @@ void sw_relay_emit_fakes(struct sw_session *session)
 	append_fakes(session);
 	if (sw_buf_len(out_of(session)) == 0)
 		return;
-	session->unit->may_retry = false;
+	session->unit->may_retry = session->unit->may_heal = false;
 	sw_session_send(session, out_of(session));
 }
 
@@ -176,6 +176,13 @@ static bool on_error(struct passage *passage, const uint8_t *body, size_t len)
 	}
 	unit->has_failed = true;
 	unit->is_copy_in = false;
+	if (unit->bound && strcmp(fields.sqlstate, "0A000") == 0) {
+		if (unit->may_heal) {
+			unit->is_healing = unit->is_retrying = true;
+			return false;
+		}
+		passage->server->is_unclean = true; /* the plan may be stale: nobody shall meet it again (T64) */
+	}
 	if (unit->may_retry && is_worth_retrying(fields.sqlstate)) {
 		if (strcmp(fields.sqlstate, "25006") == 0 && unit->statement)
 			unit->statement->learned_primary = true;
@@ -368,8 +375,40 @@ static bool step(struct passage *passage)
 	return sw_buf_len(&passage->server->partial) > 0 ? finish_partial(passage) : take_message(passage);
 }
 
+/* ---- stale plans (T64): "cached plan must not change result type" */
+
+static void on_healed(struct sw_server *server, struct sw_round *round, void *arg)
+{
+	struct sw_session *session = arg;
+
+	(void)round;
+	sw_plan_set_remove(&server->plans, session->engine->plans, session->unit->bound);
+	session->state = SW_SESSION_READY;
+	sw_unit_detach(session);
+	sw_unit_again(session);
+}
+
+/* Closes the plan on the server connection, so that the unit's next run prepares it anew. */
+static void heal(struct sw_session *session, struct sw_server *server)
+{
+	struct sw_buf *out = out_of(session);
+	char name[SW_PLAN_NAME_MAX];
+
+	sw_unit_expect_nothing(session, session->unit);
+	sw_plan_name(session->unit->bound, name);
+	sw_msg_close_statement(out, name);
+	sw_msg_sync(out);
+	session->state = SW_SESSION_ROUND;
+	sw_server_start_round(server, sw_buf_data(out), sw_buf_len(out), on_healed, session);
+	sw_buf_clear(out);
+}
+
 static void on_ready(struct sw_session *session, struct sw_server *server)
 {
+	if (session->unit && session->unit->is_healing) {
+		heal(session, server);
+		return;
+	}
 	if (session->unit && session->unit->is_retrying) {
 		sw_unit_expect_nothing(session, session->unit);
 		sw_unit_detach(session);

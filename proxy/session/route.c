@@ -19,7 +19,7 @@
 
 static bool is_read_only_begin(const struct sw_session *session, const struct sw_unit *unit)
 {
-	bool is_default_read_only = sw_settings_flags(session->vars) & SW_SETTINGS_READ_ONLY;
+	bool is_default_read_only = sw_session_settings_flags(session) & SW_SETTINGS_READ_ONLY;
 
 	if (!(unit->flags & SW_V_BEGIN) || unit->flags & (SW_V_READ_WRITE | SW_V_SERIALIZABLE))
 		return false;
@@ -31,7 +31,7 @@ static bool is_read_only_begin(const struct sw_session *session, const struct sw
 /* May the unit run on a replica at all? Gives the reason where not. */
 static bool is_replica_allowed(const struct sw_session *session, const struct sw_unit *unit, enum sw_route_reason *ret_reason)
 {
-	uint32_t settings = sw_settings_flags(session->vars);
+	uint32_t settings = sw_session_settings_flags(session);
 	bool is_read = unit->common & SW_V_READ && unit->is_read;
 
 	if (unit->forced != SW_ROUTE_NONE)
@@ -274,6 +274,21 @@ static void on_failed(struct sw_pool_waiter *waiter, const struct sw_problem *pr
 	sw_session_resume(session);
 }
 
+/* currval and lastval speak of what this session did on one server connection (T7). */
+static bool needs_own_sequences(const struct sw_unit *unit)
+{
+	return unit->pins & SW_PIN_SEQUENCE && !(unit->pins & SW_PIN_BACKEND) && unit->statements == 1;
+}
+
+static enum sw_route_step refuse_sequence(struct sw_session *session)
+{
+	sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "55000",
+		.message = "currval and lastval are not defined in this session, or not any more",
+		.detail = "The server connection on which the session last wrote has served other sessions since.",
+		.hint = "Use INSERT … RETURNING, call them in the transaction of the INSERT, or set pool_mode = session."});
+	return SW_ROUTE_ENDED;
+}
+
 struct sw_server *sw_route_take_for_login(struct sw_session *session, struct sw_pool *pool)
 {
 	struct sw_server *server;
@@ -289,6 +304,8 @@ struct sw_server *sw_route_take_for_login(struct sw_session *session, struct sw_
 	return server;
 }
 
+static enum sw_route_step route_attached(struct sw_session *session, struct sw_unit *unit);
+
 static enum sw_route_step take_server(struct sw_session *session, struct sw_unit *unit, int node, enum sw_route_reason reason)
 {
 	struct sw_pool *pool = sw_pool_get(session->engine, node, session->database, session->user);
@@ -297,13 +314,19 @@ static enum sw_route_step take_server(struct sw_session *session, struct sw_unit
 	note_route(session, unit, node, reason);
 	session->waiter.on_server = on_server;
 	session->waiter.on_failed = on_failed;
-	server = sw_pool_take(pool, &session->waiter, session->vars);
+	if (needs_own_sequences(unit)) {
+		server = sw_pool_take_written(pool, session->number);
+		if (!server)
+			return refuse_sequence(session);
+	} else {
+		server = sw_pool_take(pool, &session->waiter, session->vars);
+	}
 	if (!server) {
 		session->state = SW_SESSION_WAIT_SERVER;
 		return SW_ROUTE_WAIT;
 	}
 	attach(session, server);
-	return sw_sync_settings(session) ? SW_ROUTE_GO : SW_ROUTE_WAIT;
+	return route_attached(session, unit);
 }
 
 /* ---- a transaction that began on a replica and turns out to need the primary (T14) */

@@ -185,6 +185,9 @@ static void let_go_of_server(struct sw_session *session)
 		server->is_unclean = true;
 	if (server->state == SW_SERVER_ROUND)
 		server->session = NULL;
+	/* Nobody waits for what it is still doing. */
+	if (session->unit && session->unit->is_sent && server->state == SW_SERVER_LINKED)
+		sw_server_cancel(server);
 	if (server->is_unclean) {
 		session->server = NULL;
 		session->engine->loads[server->pool->key.node]--;
@@ -344,6 +347,15 @@ void sw_session_cancel(struct sw_engine *engine, uint32_t pid, uint32_t secret)
 
 /* ---- time */
 
+static bool is_at_rest(const struct sw_session *session)
+{
+	return session->state <= SW_SESSION_WELCOME || (session->state == SW_SESSION_READY && !session->unit &&
+							       session->txn_status == 'I' && session->pool_mode != SW_POOL_SESSION);
+}
+
+static const struct sw_problem shutdown_problem = {.severity = "FATAL", .sqlstate = "57P01",
+	.message = "terminating connection because seawall is shutting down"};
+
 static void time_out(struct sw_session *session, const char *message, const char *sqlstate)
 {
 	sw_session_die(session, SW_END_TIMEOUT, &(struct sw_problem){.severity = "FATAL", .message = message,
@@ -372,6 +384,11 @@ void sw_sessions_tick(struct sw_engine *engine, int64_t now_ns)
 			session->active_ns = now_ns;
 			continue;
 		}
+		if (engine->is_draining && is_at_rest(session)) {
+			/* Not right behind its last answer: a client that reads both at once would take it for the answer. */
+			sw_session_die(session, SW_END_SHUTDOWN, &shutdown_problem);
+			continue;
+		}
 		if (session->txn_status != 'I' && is_over(session->active_ns, config->idle_transaction_timeout_us, now_ns))
 			time_out(session, "idle_transaction_timeout: the transaction was idle for too long", "25P03");
 		else if (session->txn_status == 'I' && is_over(session->active_ns, config->client_idle_timeout_us, now_ns))
@@ -389,15 +406,6 @@ void sw_sessions_tick(struct sw_engine *engine, int64_t now_ns)
 
 /* ---- shutdown */
 
-static bool is_at_rest(const struct sw_session *session)
-{
-	return session->state <= SW_SESSION_WELCOME || (session->state == SW_SESSION_READY && !session->unit &&
-							       session->txn_status == 'I' && session->pool_mode != SW_POOL_SESSION);
-}
-
-static const struct sw_problem shutdown_problem = {.severity = "FATAL", .sqlstate = "57P01",
-	.message = "terminating connection because seawall is shutting down"};
-
 void sw_sessions_drain(struct sw_engine *engine)
 {
 	engine->is_draining = true;
@@ -409,6 +417,16 @@ void sw_sessions_drain(struct sw_engine *engine)
 	}
 	if (engine->session_count == 0)
 		engine->hooks->on_idle(engine);
+}
+
+void sw_sessions_apply_config(struct sw_engine *engine)
+{
+	SW_LIST_EACH(&engine->sessions, at, after) {
+		struct sw_session *session = SW_CONTAINER_OF(at, struct sw_session, entry);
+
+		if (session->database && !session->has_level)
+			sw_local_reset(session);
+	}
 }
 
 void sw_sessions_close_all(struct sw_engine *engine)

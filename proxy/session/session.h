@@ -28,6 +28,9 @@
 
 struct sw_verifier;
 
+/* The value in session->touched of a setting that was reset: it goes back to what the startup packet said. */
+#define SW_TOUCHED_BY_RESET "reset"
+
 enum sw_session_state {
 	SW_SESSION_STARTUP,
 	SW_SESSION_AUTH,
@@ -101,6 +104,9 @@ struct sw_unit {
 	bool may_retry;             /* request is complete and nothing has been forwarded */
 	bool has_failed;            /* an ErrorResponse came: everything up to Sync is skipped */
 	bool is_retrying;           /* its answer is being dropped up to ReadyForQuery */
+	bool may_heal;              /* request is complete, one statement, and nothing has been forwarded */
+	bool is_healing;            /* its plan is stale: it will be prepared anew, then the unit runs again */
+	struct sw_plan *bound;      /* the named plan that it runs; a reference; NULL = none */
 	bool is_copy_in;            /* the server wants CopyData */
 	bool is_skipping;           /* refused by Seawall: the client's messages are dropped up to Sync */
 	bool was_in_transaction;    /* when it began */
@@ -183,6 +189,8 @@ void sw_sessions_on_view(struct sw_engine *engine);
 void sw_sessions_tick(struct sw_engine *engine, int64_t now_ns);
 /* No new work; idle sessions end now, the others where they become idle. */
 void sw_sessions_drain(struct sw_engine *engine);
+/* The configuration has changed: sessions that have set no level of their own follow it. */
+void sw_sessions_apply_config(struct sw_engine *engine);
 void sw_sessions_close_all(struct sw_engine *engine);
 
 /* ---- between the files of this folder */
@@ -250,12 +258,16 @@ struct sw_statement;
 bool sw_local_query(struct sw_session *session, struct sw_statement *statement);
 /* Sets seawall.NAME; NULL, or a constant sentence that says why not. */
 const char *sw_local_set(struct sw_session *session, const char *name, const char *value);
+/* RESET seawall.consistency: back to what the configuration says. */
+void sw_local_reset(struct sw_session *session);
 /* Is the statement one of those? */
 bool sw_local_is(const struct sw_session *session, const struct sw_statement *statement);
 /* Answers a batch of extended messages up to Sync, all of them about such statements. */
 void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len);
 
-/* classify a text for this session */
+/* input.c: what is in force, set by the client or reported by the server (enum sw_settings_flag). */
+uint32_t sw_session_settings_flags(const struct sw_session *session);
+/* input.c: classifies a text for this session; valid until the next call, longer with a reference. */
 struct sw_statement *sw_session_statement(struct sw_session *session, const char *text, size_t len);
 
 #endif

@@ -180,6 +180,18 @@ static void take_value(struct sw_session *session, const char *name, const uint8
 	sw_mem_free(text);
 }
 
+/* RESET goes back to the startup packet's value, which a server connection of ours does not know as its default. */
+static void restore_startup_values(struct sw_session *session)
+{
+	for (uint32_t i = 0; i < sw_settings_count(session->touched); i++) {
+		const char *how, *name = sw_settings_name(session->touched, i, &how);
+		const char *at_startup = sw_settings_find(session->startup_vars, name);
+
+		if (at_startup && strcmp(how, SW_TOUCHED_BY_RESET) == 0)
+			sw_settings_change(&session->vars, name, at_startup);
+	}
+}
+
 static void on_read_back(struct sw_server *server, struct sw_round *round, void *arg)
 {
 	struct sw_session *session = arg;
@@ -188,7 +200,7 @@ static void on_read_back(struct sw_server *server, struct sw_round *round, void 
 	session->state = SW_SESSION_READY;
 	server->unnamed_of = 0;
 	for (uint32_t i = 0; i < sw_settings_count(session->touched) && !round->has_failed; i++) {
-		const char *unused, *name = sw_settings_name(session->touched, i, &unused);
+		const char *how, *name = sw_settings_name(session->touched, i, &how);
 		uint32_t len = sw_read_u32(&rows);
 		const uint8_t *value = len == UINT32_MAX ? NULL : sw_read_bytes(&rows, len);
 
@@ -201,10 +213,11 @@ static void on_read_back(struct sw_server *server, struct sw_round *round, void 
 		session->pins |= SW_PIN_SETTING;
 		session->database->stats.pins++;
 	}
-	sw_settings_unref(session->touched);
-	session->touched = NULL;
 	sw_settings_unref(server->vars);
 	server->vars = sw_settings_ref(session->vars);
+	restore_startup_values(session);
+	sw_settings_unref(session->touched);
+	session->touched = NULL;
 	sw_unit_release(session);
 }
 

@@ -64,6 +64,7 @@ void sw_unit_free(struct sw_engine *engine, struct sw_unit *unit)
 	if (!unit)
 		return;
 	drop_expects(engine, unit);
+	sw_plan_unref(engine->plans, unit->bound);
 	if (unit->statement)
 		sw_statement_unref(unit->statement);
 	if (unit->expect_size > SPARE_EXPECTS_MAX) {
@@ -132,7 +133,8 @@ void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_sta
 	if (!session->touched)
 		session->touched = sw_settings_empty(session->engine->settings);
 	for (uint32_t i = 0; i < verdict->name_count; i++)
-		sw_settings_change(&session->touched, verdict->names[i], "");
+		sw_settings_change(&session->touched, verdict->names[i],
+			verdict->flags & SW_V_RESET && !unit->was_in_transaction ? SW_TOUCHED_BY_RESET : "");
 }
 
 /* ---- what the server still has to answer */
@@ -237,6 +239,8 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 		session->database->stats.pins++;
 	session->pins |= pins;
 	session->has_event |= !(unit->common & SW_V_NO_DATA);
+	if (!(unit->common & (SW_V_READ | SW_V_NO_DATA)))
+		session->server->written_by = session->number;
 	session->has_failed_txn |= unit->has_failed;
 	if (unit->has_failed)
 		return;
@@ -265,11 +269,6 @@ void sw_unit_release(struct sw_session *session)
 		session->server->is_unclean = true;
 	} else {
 		sw_unit_detach(session);
-	}
-	if (session->engine->is_draining) {
-		sw_session_die(session, SW_END_SHUTDOWN, &(struct sw_problem){.severity = "FATAL", .sqlstate = "57P01",
-			.message = "terminating connection because seawall is shutting down"});
-		return;
 	}
 	sw_session_resume(session);
 }
@@ -320,6 +319,9 @@ void sw_unit_again(struct sw_session *session)
 	session->in = in;
 	unit->scanned = sw_buf_len(&unit->request);
 	sw_buf_clear(&unit->request);
+	sw_plan_unref(session->engine->plans, unit->bound);
+	unit->bound = NULL;
+	unit->may_heal = unit->is_healing = false;
 	unit->is_again = true;
 	unit->is_sent = unit->is_retrying = unit->has_failed = unit->may_retry = false;
 	session->state = SW_SESSION_READY;

@@ -335,7 +335,7 @@ enum sw_err sw_fields_parse(const uint8_t *body, size_t len, struct sw_fields *r
 			break;
 		}
 	}
-	if (reader.failed)
+	if (!sw_reader_is_done(&reader))
 		return SW_ERR_PROTOCOL;
 	*ret_fields = fields;
 	return SW_OK;

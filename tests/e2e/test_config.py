@@ -12,8 +12,6 @@ GOOD = """[seawall]
 listen_addr = 127.0.0.1
 listen_port = 6432
 auth_type = trust
-state_dir = /tmp
-http_listen =
 
 [nodes]
 pg1 = host=127.0.0.1 port=5432

@@ -269,8 +269,9 @@ static void test_T7_sequences_and_seeds(void **state)
 		{"SELECT nextval('s')", WRITE, SW_PIN_BACKEND, NULL}, /* replica_functions cannot change it */
 		{"SELECT pg_catalog.nextval('s'::regclass)", WRITE, SW_PIN_BACKEND, NULL},
 		{"SELECT setval('s', 1)", WRITE, SW_PIN_BACKEND, NULL},
-		{"SELECT currval('s')", WRITE, SW_PIN_BACKEND, NULL},
-		{"SELECT lastval()", WRITE, SW_PIN_BACKEND, NULL},
+		{"SELECT currval('s')", WRITE, SW_PIN_SEQUENCE, NULL},
+		{"SELECT lastval()", WRITE, SW_PIN_SEQUENCE, NULL},
+		{"SELECT nextval('s'), currval('s')", WRITE, SW_PIN_BACKEND | SW_PIN_SEQUENCE, NULL},
 		{"SELECT setseed(0.5)", WRITE, SW_PIN_BACKEND, NULL},
 		{"INSERT INTO t VALUES (nextval('s'))", WRITE, SW_PIN_BACKEND, NULL},
 		{"UPDATE t SET a = nextval('s')", WRITE, SW_PIN_BACKEND, NULL},

@@ -176,6 +176,75 @@ static void test_letters_left_at_close_do_not_arrive(void **state)
 	close_office(&office);
 }
 
+static uint32_t lost_count;
+static char lost[8];
+
+static void on_lost(struct sw_mail *mail)
+{
+	struct letter *letter = SW_CONTAINER_OF(mail, struct letter, mail);
+
+	lost[lost_count++] = (char)letter->number;
+	free(letter);
+}
+
+static void on_close(struct sw_mail *mail, void *owner)
+{
+	struct letter *letter = SW_CONTAINER_OF(mail, struct letter, mail);
+	struct office *office = owner;
+
+	office->trace[office->arrived++] = (char)letter->number;
+	if (letter->number == 'b')
+		sw_mailbox_close(&office->box);
+	free(letter);
+}
+
+/* The owner may be half gone when it has closed its box. The letters that it never sees are freed by on_lost, in
+ * order, whether they came in the same batch or later; ASan sees one that is forgotten. */
+static void test_close_on_arrival_ends_the_batch(void **state)
+{
+	struct office office;
+
+	(void)state;
+	lost_count = 0;
+	memset(lost, 0, sizeof(lost));
+	open_office(&office, 0);
+	for (int i = 0; i < 5; i++) {
+		struct letter *letter = calloc(1, sizeof(*letter));
+
+		assert_non_null(letter);
+		letter->mail = (struct sw_mail){.on_arrival = on_close, .on_lost = on_lost};
+		letter->number = (uint32_t)('a' + i);
+		sw_mailbox_post(&office.box, &letter->mail);
+		if (i == 3)
+			uv_run(&office.loop, UV_RUN_NOWAIT);
+	}
+	uv_run(&office.loop, UV_RUN_DEFAULT);
+	assert_string_equal(office.trace, "ab");
+	assert_int_equal(lost_count, 0); /* not before the owner says that nobody posts any more */
+	sw_mailbox_fini(&office.box);
+	assert_string_equal(lost, "cde");
+	sw_mailbox_fini(&office.box); /* twice is harmless */
+	assert_int_equal(lost_count, 3);
+	close_office(&office);
+}
+
+/* A letter without on_lost is its poster's: nothing is called and nothing is freed. */
+static void test_letter_left_stays_the_posters(void **state)
+{
+	struct letter letter = {.mail = {.on_arrival = on_letter}, .number = 7};
+	struct office office;
+
+	(void)state;
+	open_office(&office, 1);
+	sw_mailbox_post(&office.box, &letter.mail);
+	sw_mailbox_close(&office.box);
+	uv_run(&office.loop, UV_RUN_DEFAULT);
+	sw_mailbox_fini(&office.box);
+	assert_int_equal(office.arrived, 0);
+	assert_int_equal(letter.number, 7);
+	close_office(&office);
+}
+
 /* Two loops that answer each other, as control and worker do: a letter goes to and fro, its contents with it.
  */
 struct ball {
@@ -229,6 +298,8 @@ int main(void)
 	        cmocka_unit_test(test_many_senders),
 	        cmocka_unit_test(test_posted_on_arrival_comes_later),
 	        cmocka_unit_test(test_letters_left_at_close_do_not_arrive),
+	        cmocka_unit_test(test_close_on_arrival_ends_the_batch),
+	        cmocka_unit_test(test_letter_left_stays_the_posters),
 	        cmocka_unit_test(test_two_loops),
 	};
 

@@ -409,6 +409,25 @@ static void test_every_cut_of_fields(void **state)
 	assert_string_equal(untouched.message, "u");
 }
 
+/* The terminator ends the message; what stands behind it is no field, and nobody can say what it is. */
+static void test_bytes_behind_the_fields(void **state)
+{
+	static const char *const behind[] = {"\0", "M", "Mm\0", "\0\0"};
+	static const size_t lens[] = {1, 1, 3, 2};
+	static const char fields[] = "SERROR\0Mm\0"; /* its own NUL is the terminator */
+
+	(void)state;
+	assert_int_equal(parse_fields(fields, sizeof(fields)), SW_OK);
+	for (size_t i = 0; i < sizeof(lens) / sizeof(*lens); i++) {
+		char body[32];
+
+		memcpy(body, fields, sizeof(fields));
+		memcpy(body + sizeof(fields), behind[i], lens[i]);
+		if (parse_fields(body, sizeof(fields) + lens[i]) != SW_ERR_PROTOCOL)
+			fail_msg("%zu bytes behind the terminator were accepted (case %zu)", lens[i], i);
+	}
+}
+
 static void test_corpus(void **state)
 {
 	(void)state;
@@ -433,6 +452,7 @@ int main(void)
 	        cmocka_unit_test(test_fields),
 	        cmocka_unit_test_setup_teardown(test_fields_of_a_built_problem, set_up, tear_down),
 	        cmocka_unit_test(test_every_cut_of_fields),
+	        cmocka_unit_test(test_bytes_behind_the_fields),
 	        cmocka_unit_test(test_corpus),
 	};
 

@@ -221,6 +221,23 @@ static void test_T61_clients_names(void **state)
 	assert_int_equal(sw_plan_names_count(&one), 0);
 }
 
+/* As it comes: the caller's only hold on the plan may be the name that is set anew. */
+static void test_name_set_to_the_plan_it_holds(void **state)
+{
+	struct fixture *f = *state;
+	struct sw_plan_names names = {NULL};
+	struct sw_plan *plan = get(f, "SELECT 'a'", NULL, 0);
+
+	sw_plan_names_set(&names, f->plans, "s", plan);
+	sw_plan_unref(f->plans, plan);
+	sw_plan_names_set(&names, f->plans, "s", sw_plan_names_find(&names, "s"));
+	assert_ptr_equal(sw_plan_names_find(&names, "s"), plan);
+	assert_int_equal(plan->refs, 1);
+	assert_string_equal(plan->statement->text, "SELECT 'a'");
+	assert_int_equal(sw_plan_names_count(&names), 1);
+	sw_plan_names_clear(&names, f->plans);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +249,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_set_holds_one_reference, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_eviction, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_T61_clients_names, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_name_set_to_the_plan_it_holds, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("plans", tests, NULL, NULL);

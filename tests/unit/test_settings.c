@@ -196,6 +196,26 @@ static void test_equal_but_for_the_case_of_names_are_one(void **state)
 	assert_true(are_one);
 }
 
+/* Clients look for the names of what is reported to them letter by letter, whoever named it first on this worker. */
+static void test_T71_spelling_for_clients_survives(void **state)
+{
+	struct sw_settings *statement = make(*state, "datestyle=ISO INTERVALSTYLE=iso_8601 timezone=UTC "
+	                                             "Application_Name=x");
+	struct sw_settings *reported = make(*state, "application_name=x DateStyle=ISO IntervalStyle=iso_8601 "
+	                                            "TimeZone=UTC");
+
+	assert_list(statement, "application_name=x DateStyle=ISO IntervalStyle=iso_8601 TimeZone=UTC");
+	assert_ptr_equal(statement, reported);
+	sw_settings_change(&reported, "TIMEZONE", "GMT");
+	assert_list(reported, "application_name=x DateStyle=ISO IntervalStyle=iso_8601 TimeZone=GMT");
+	sw_settings_change(&reported, "TimeZones", "x"); /* a longer name is another one */
+	sw_settings_change(&reported, "TIMEZON", "x");
+	assert_list(reported, "application_name=x DateStyle=ISO IntervalStyle=iso_8601 timezon=x TimeZone=GMT "
+	                      "timezones=x");
+	sw_settings_unref(statement);
+	sw_settings_unref(reported);
+}
+
 struct flag_case {
 	const char *name, *value;
 	uint32_t flags;
@@ -290,7 +310,14 @@ static void test_T18_aliases_of_unsafe_encodings(void **state)
 	        {"client_encoding", "ShiftJIS2004", SW_SETTINGS_UNSAFE_ENCODING},
 	        {"client_encoding", "big-5", SW_SETTINGS_UNSAFE_ENCODING},
 	        {"client_encoding", "gb_18030", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "windows-31j932", 0},
+	        {"client_encoding", " S J I S ", SW_SETTINGS_UNSAFE_ENCODING},
+	        {"client_encoding", "sjis2", 0},
+	        {"client_encoding", "sji", 0},
+	        {"client_encoding", "", 0},
+	        {"client_encoding", "--", 0},
 	        {"client_encoding", "utf-8", 0},
+	        {"client_encoding", "euc_jis_2004", 0},
 	        {"client_encoding", "win1252", 0},
 	};
 
@@ -310,6 +337,13 @@ static void test_abbreviated_booleans(void **state)
 	        {"default_transaction_read_only", "tr", SW_SETTINGS_READ_ONLY},
 	        {"default_transaction_read_only", "Y", SW_SETTINGS_READ_ONLY},
 	        {"default_transaction_read_only", "of", 0},
+	        {"default_transaction_read_only", "on", SW_SETTINGS_READ_ONLY},
+	        /* no word, or one that could be two: the server refuses it */
+	        {"default_transaction_read_only", "o", 0},
+	        {"default_transaction_read_only", "", 0},
+	        {"default_transaction_read_only", "ono", 0},
+	        {"default_transaction_read_only", "trueish", 0},
+	        {"default_transaction_read_only", "11", 0},
 	};
 
 	CHECK_FLAGS(*state, cases);
@@ -365,6 +399,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_case_of_names_and_values, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(
 	                test_equal_but_for_the_case_of_names_are_one, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_T71_spelling_for_clients_survives, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_T14_T15_flags, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_T18_flags, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_T18_aliases_of_unsafe_encodings, set_up, tear_down),

@@ -45,14 +45,19 @@ static void test_reader_gets_the_newest_view_once(void **state)
 	view.node[SW_NODES_MAX - 1].at = at(7, 0x1234567890);
 	sw_board_publish(*state, &view);
 	assert_true(sw_board_read(*state, &seen, &got));
+	assert_int_equal(got.number, seen);
+	assert_true(sw_board_is_newest(*state, &got));
+	view.number = got.number; /* the reader's, whatever the writer had there */
 	assert_memory_equal(&got, &view, sizeof(view));
 	got.epoch = 99;
 	assert_false(sw_board_read(*state, &seen, &got));
 	assert_int_equal(got.epoch, 99);
 	for (view.epoch = 2; view.epoch < 6; view.epoch++)
 		sw_board_publish(*state, &view);
+	assert_false(sw_board_is_newest(*state, &got));
 	assert_true(sw_board_read(*state, &seen, &got));
 	assert_int_equal(got.epoch, 5);
+	assert_true(sw_board_is_newest(*state, &got));
 	assert_true(sw_board_read(*state, &seen_late, &got));
 	assert_int_equal(got.epoch, 5);
 }

@@ -65,6 +65,7 @@ static bool is_whole(const struct sw_view *view)
 	struct sw_view expected;
 
 	fill(&expected, view->epoch);
+	expected.number = view->number; /* the board's */
 	return !memcmp(&expected, view, sizeof(expected));
 }
 
@@ -102,6 +103,7 @@ static void read_view(struct test *test, uint64_t *seen, struct sw_view *view)
 	if (view->node_count == 0)
 		return;
 	fault_unless(test, is_whole(view));
+	fault_unless(test, view->number == *seen);
 	fault_unless(test, view->epoch > before);
 }
 
