@@ -108,7 +108,7 @@ const struct sw_config_key sw_config_keys[] = {
 	/* the pool */
 	{SEAWALL, .name = "pool_mode", .type = SW_KEY_CHOICE, AT(sw_config, pool_mode),
 	 .default_text = "transaction", .choices = pool_modes, RELOAD,
-	 .help = "what a client keeps a server connection for"},
+	 .help = "what a client keeps a server connection for; in session mode all runs on the primary"},
 	{SEAWALL, .name = "default_pool_size", .type = SW_KEY_NUMBER, AT(sw_config, default_pool_size),
 	 .default_text = "20", RANGE(1, POOL_MAX), RELOAD,
 	 .help = "most server connections of one user to one database on one node"},
@@ -120,7 +120,7 @@ const struct sw_config_key sw_config_keys[] = {
 	 .help = "prepared statements kept on each server connection"},
 	{SEAWALL, .name = "query_wait_timeout", .type = SW_KEY_TIMEOUT, AT(sw_config, query_wait_timeout_us),
 	 .default_text = "2min", RANGE(0, D), RELOAD,
-	 .help = "a client that has waited this long for a server connection is disconnected; 0 for never"},
+	 .help = "a statement that has waited this long for a server connection fails; 0 for never"},
 	{SEAWALL, .name = "server_lifetime", .type = SW_KEY_TIMEOUT, AT(sw_config, server_lifetime_us),
 	 .default_text = "1h", RANGE(S, 365 * D), RELOAD,
 	 .help = "a server connection older than this is closed when it is free"},

@@ -140,7 +140,7 @@ static void scan_tree(struct sw_scan *scan, const List *tree, const char *text, 
 		verdict->reason = "read";
 		verdict->flags |= SW_V_READ | (scan->overridden || scan->wants_no_retry ? 0 : SW_V_RETRY);
 	}
-	if (!scan->primary && scan->asked_catalog)
+	if (scan->asked_catalog)
 		verdict->flags |= SW_V_CALLS;
 }
 

@@ -58,8 +58,12 @@ enum sw_pin {
 	SW_PIN_LISTEN = 1u << 2,     /* LISTEN (T74) */
 	SW_PIN_LOCK = 1u << 3,       /* session-level advisory locks (T73) */
 	SW_PIN_CURSOR = 1u << 4,     /* DECLARE … WITH HOLD (T66) */
-	SW_PIN_BACKEND = 1u << 5,    /* setseed, nextval/currval/lastval: state of one backend (T7) */
-	SW_PIN_SETTING = 1u << 6,    /* cannot be followed: set_config with a computed name, DO, CALL … */
+	SW_PIN_BACKEND = 1u << 5,    /* setseed, nextval, setval: state of one backend (T7) */
+	/*
+	 * Cannot be followed: set_config with a computed name, DO, CALL …, and what a volatile or unknown
+	 * function may have set (T59).
+	 */
+	SW_PIN_SETTING = 1u << 6,
 	SW_PIN_ROLE = 1u << 7,       /* SET ROLE, SET SESSION AUTHORIZATION */
 	SW_PIN_LOAD = 1u << 8,       /* LOAD 'library' */
 	SW_PIN_UNSEEN = 1u << 9,     /* not parsed: too long, or refused by the grammar, not by the server */
@@ -84,12 +88,13 @@ struct sw_verdict {
 };
 
 struct sw_classify_env {
-	const struct sw_catalog *catalog; /* of the session's database; NULL = none known: what is not built in is volatile */
+	const struct sw_catalog *catalog; /* of the session's database; NULL = none known: what is not built in is unknown */
 	/*
 	 * NULL-ended lists, or NULL: names as in the parse tree, "name" or "schema.name". primary_functions
-	 * forces the primary, also for a call of name() without its schema. replica_functions declares
-	 * harmless what is called as listed ("name": with any schema or none); it cannot free functions that
-	 * leave something behind in their backend (nextval …).
+	 * forces the primary, also for a call of name() without its schema; who lists a function there vouches
+	 * that it sets nothing for the session, so it does not pin. replica_functions declares harmless what is
+	 * called as listed ("name": with any schema or none). Neither can free functions that are known to leave
+	 * something behind in their backend (nextval …).
 	 */
 	const char *const *primary_functions, *const *replica_functions;
 	bool standard_conforming_strings; /* off: a backslash escapes (T18) */

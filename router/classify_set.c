@@ -230,7 +230,7 @@ uint32_t sw_scan_set(struct sw_scan *scan, const VariableSetStmt *stmt)
 		return SW_V_NO_DATA;
 	if (is_reset && (strcmp(lower, "role") == 0 || strcmp(lower, "session_authorization") == 0))
 		return SW_V_NO_DATA; /* leaves its backend as every session finds it */
-	return SW_V_NO_DATA | (is_reset ? SW_V_RESET : 0) | change_setting(scan, stmt->name);
+	return SW_V_NO_DATA | (stmt->kind == VAR_RESET || stmt->kind == VAR_SET_DEFAULT ? SW_V_RESET : 0) | change_setting(scan, stmt->name);
 }
 
 uint32_t sw_scan_show(struct sw_scan *scan, const VariableShowStmt *stmt)

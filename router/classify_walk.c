@@ -8,8 +8,8 @@
  *
  * Not here: what only the server can know. Views and rules, operators and casts, column defaults and policies
  * may call functions that the text does not name, and t.f may be a call of f(t) (T6). A standby refuses what
- * they write, and T16 is the net. Volatile functions may also leave state behind in their backend, as DO may;
- * they do not pin a session, or hardly any session would stay free.
+ * they write, and T16 is the net; what such a hidden call sets for the session stays unseen, and does not pin.
+ * A call in the text pins where the function is volatile or unknown (T59), unless the operator lists it.
  */
 #include "router/classify_tree.h"
 

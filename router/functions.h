@@ -1,7 +1,7 @@
 /*
  * What Seawall knows of PostgreSQL's own functions, by name (T5, T7, T8, T73). Constant tables; any thread.
- * What it knows of a database's functions is in catalog.h; which of the two wins is decided in
- * classify_walk.c.
+ * What it knows of a database's functions is in catalog.h. Which of the two wins, and that calls of volatile
+ * and unknown functions pin (T59), is decided in classify_walk.c.
  */
 #ifndef SW_ROUTER_FUNCTIONS_H
 #define SW_ROUTER_FUNCTIONS_H
@@ -13,7 +13,7 @@
 struct sw_function_rule {
 	const char *name;
 	const char *reason;
-	uint32_t pins; /* enum sw_pin: what a call leaves behind in its backend */
+	uint32_t pins; /* enum sw_pin: what a call leaves behind in its backend, or needs there (currval) */
 };
 
 /* NULL where no rule names the function. Names as in the parse tree: folded to lower case. */

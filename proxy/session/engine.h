@@ -91,6 +91,7 @@ struct sw_engine {
 	uint32_t slot_count, session_count, slot_hint;
 	uint64_t session_serial;
 	uv_timer_t floor_timer;           /* armed while waiting_floor is not empty */
+	bool is_idle_told;                /* hooks->on_idle has been called */
 	bool is_draining;                 /* no new work: sessions end where they are idle */
 	uint32_t weights[SW_NODES_MAX];
 	uint32_t loads[SW_NODES_MAX];     /* units of work under way on each node */

@@ -198,6 +198,15 @@ static void let_go_of_server(struct sw_session *session)
 	sw_unit_detach(session);
 }
 
+/* Draining is over when the last session has ended; told once, though a late client may still come and be refused. */
+static void tell_if_idle(struct sw_engine *engine)
+{
+	if (!engine->is_draining || engine->is_idle_told || engine->session_count > 0)
+		return;
+	engine->is_idle_told = true;
+	engine->hooks->on_idle(engine);
+}
+
 void sw_session_close(struct sw_session *session, enum sw_session_end why)
 {
 	struct sw_engine *engine = session->engine;
@@ -228,8 +237,7 @@ void sw_session_close(struct sw_session *session, enum sw_session_end why)
 	engine->closing_streams++;
 	sw_stream_close(&session->stream);
 	sw_quota_give(engine->clients);
-	if (engine->is_draining && engine->session_count == 0)
-		engine->hooks->on_idle(engine);
+	tell_if_idle(engine);
 }
 
 void sw_session_die(struct sw_session *session, enum sw_session_end why, const struct sw_problem *problem)
@@ -415,8 +423,7 @@ void sw_sessions_drain(struct sw_engine *engine)
 		if (is_at_rest(session))
 			sw_session_die(session, SW_END_SHUTDOWN, &shutdown_problem);
 	}
-	if (engine->session_count == 0)
-		engine->hooks->on_idle(engine);
+	tell_if_idle(engine);
 }
 
 void sw_sessions_apply_config(struct sw_engine *engine)

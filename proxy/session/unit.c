@@ -22,7 +22,7 @@
 
 /* Pins that an error undoes, because what they stand for is undone by the rollback. */
 #define UNDONE_BY_ERROR                                                                                                \
-	(SW_PIN_TEMP | SW_PIN_PREPARE | SW_PIN_LISTEN | SW_PIN_CURSOR | SW_PIN_SETTING | SW_PIN_ROLE | SW_PIN_UNSEEN)
+	(SW_PIN_TEMP | SW_PIN_PREPARE | SW_PIN_LISTEN | SW_PIN_CURSOR | SW_PIN_SETTING | SW_PIN_ROLE | SW_PIN_UNSEEN | SW_PIN_SEQUENCE)
 
 struct sw_unit *sw_unit_begin(struct sw_session *session)
 {

@@ -59,7 +59,7 @@ FAULTS = [  # (replace, with, a word that the message must have)
     ("port=5433 weight=2", "port=5433 weigth=2", "weigth"), ("port=5433 weight=2", "port=5433 weight=x", "weight"),
     ("pool_size=40", "pool_size=-1", "pool_size"), ("consistency=session", "consistency=perfect", "consistency"),
     ("pg2 = host", "pg1 = host", "pg1"), ("max_lag = 10s", "max_lag = 10s\nmax_lag = 11s", "max_lag"),
-    ("max_lag = 10s", "max_lag", "max_lag"),
+    ("max_lag = 10s", "lag_dwell", "has no \"=\""),
 ]
 
 

@@ -57,11 +57,12 @@ def test_T28_refused_and_broken_writes_on_the_primary_are_acquitted(cluster):
     assert verdict.clean, verdict.report()
 
 
+@pytest.mark.deadline(240)
 def test_T25_T29_T30_T31_T33_sessions_read_their_writes_and_never_go_back(cluster):
     faults = history.Faults(cluster, SEED, pace=0.6)
     with Seawall(cluster) as seawall:
         result = history.run(history.seawall_target(seawall), faults, ops=CHECKED * 11 // 10, least_seconds=20,
-                             seconds=120, sessions=48, churn=2000, seed=SEED)
+                             seconds=200, sessions=48, churn=2000, seed=SEED)
     print(result.report())
     assert result.verdict.clean, result.report()
     assert result.verdict.checked >= CHECKED, result.report()

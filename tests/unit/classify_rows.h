@@ -40,7 +40,7 @@ struct row {
 };
 
 static struct sw_catalog *catalog;
-static const char *const primary_functions[] = {"audit", "app.charge", NULL};
+static const char *const primary_functions[] = {"audit", "settle", "app.charge", "currval", NULL};
 static const char *const replica_functions[] = {"lookup", "app.peek", "pg_is_in_recovery", "nextval", NULL};
 
 static inline struct sw_classify_env usual_env(void)
@@ -58,6 +58,7 @@ static inline int set_up(void **state)
 	sw_catalog_add_function(catalog, "total", SW_FUNCTION_STABLE);
 	sw_catalog_add_function(catalog, "audit", SW_FUNCTION_STABLE);
 	sw_catalog_add_function(catalog, "charge", SW_FUNCTION_STABLE);
+	sw_catalog_add_function(catalog, "settle", SW_FUNCTION_VOLATILE);
 	sw_catalog_add_function(catalog, "book", SW_FUNCTION_VOLATILE);
 	sw_catalog_add_function(catalog, "lookup", SW_FUNCTION_VOLATILE);
 	sw_catalog_add_function(catalog, "peek", SW_FUNCTION_VOLATILE);

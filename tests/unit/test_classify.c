@@ -138,7 +138,7 @@ static void test_T4_commands_that_look_like_reads(void **state)
 		{"EXPLAIN ANALYZE DELETE FROM t", WRITE, 0, NULL},
 		{"EXPLAIN (ANALYZE 1) DELETE FROM t", WRITE, 0, NULL},
 		{"EXPLAIN (BUFFERS, ANALYZE on) UPDATE t SET a = 1", WRITE, 0, NULL},
-		{"EXPLAIN ANALYZE SELECT book(1)", WRITE, 0, NULL},
+		{"EXPLAIN ANALYZE SELECT book(1)", WRITE, SW_PIN_SETTING, NULL},
 		{"EXPLAIN ANALYZE SELECT setseed(0.5)", WRITE, SW_PIN_BACKEND, NULL},
 		{"EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1", DDL, SW_PIN_TEMP, NULL},
 		{"EXPLAIN (ANALYZE false, ANALYZE true) DELETE FROM t", WRITE, 0, NULL},
@@ -170,57 +170,65 @@ static void test_T5_functions(void **state)
 		{"SELECT total(1)", READ, 0, NULL},
 		{"SELECT app.total(1)", READ, 0, NULL},
 		{"SELECT \"MixedCase\"()", READ, 0, NULL},
-		{"SELECT MixedCase()", WRITE, 0, NULL},
+		{"SELECT MixedCase()", WRITE, SW_PIN_SETTING, NULL},
 		{"SELECT has_stock(1)", READ, 0, NULL},
-		{"SELECT book(1)", WRITE, 0, NULL},
-		{"SELECT app.book(1)", WRITE, 0, NULL},
-		{"SELECT * FROM book(1)", WRITE, 0, NULL},
-		{"SELECT a FROM t WHERE book(a)", WRITE, 0, NULL},
-		{"SELECT a FROM t ORDER BY book(a)", WRITE, 0, NULL},
-		{"SELECT a FROM t LIMIT book(1)", WRITE, 0, NULL},
-		{"SELECT count(*) FILTER (WHERE book(a)) FROM t", WRITE, 0, NULL},
-		{"SELECT sum(a) OVER (ORDER BY book(a)) FROM t", WRITE, 0, NULL},
-		{"SELECT total(a => book(1))", WRITE, 0, NULL},
-		{"SELECT * FROM t JOIN u ON book(t.a)", WRITE, 0, NULL},
-		{"SELECT * FROM t, LATERAL (VALUES (book(1))) v", WRITE, 0, NULL},
-		{"SELECT * FROM t TABLESAMPLE bernoulli (book(1))", WRITE, 0, NULL},
-		{"SELECT ARRAY[book(1)], a[book(2)] FROM t", WRITE, 0, NULL},
-		{"SELECT CASE WHEN true THEN book(1) END", WRITE, 0, NULL},
-		{"VALUES (1, book(1))", WRITE, 0, NULL},
-		{"SELECT DISTINCT ON (book(a)) a FROM t", WRITE, 0, NULL},
-		{"SELECT a FROM t GROUP BY ROLLUP (a, book(a))", WRITE, 0, NULL},
-		{"SELECT a FROM t GROUP BY a HAVING book(a)", WRITE, 0, NULL},
-		{"SELECT a FROM t OFFSET book(1)", WRITE, 0, NULL},
-		{"SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY book(a)) FROM t", WRITE, 0, NULL},
-		{"SELECT sum(a) OVER w FROM t WINDOW w AS (PARTITION BY book(a))", WRITE, 0, NULL},
-		{"SELECT sum(a) OVER (ROWS book(1) PRECEDING) FROM t", WRITE, 0, NULL},
-		{"SELECT string_agg(a, ',' ORDER BY book(a)) FROM t", WRITE, 0, NULL},
-		{"SELECT * FROM t TABLESAMPLE system (1) REPEATABLE (book(1))", WRITE, 0, NULL},
-		{"SELECT xmlelement(name a, xmlattributes(book(1) AS b), 'c')", WRITE, 0, NULL},
-		{"SELECT xmlserialize(content book(1) AS text)", WRITE, 0, NULL},
-		{"SELECT * FROM xmltable('/a' PASSING book(1) COLUMNS b int PATH 'c' DEFAULT 1)", WRITE, 0, NULL},
-		{"SELECT * FROM xmltable('/a' PASSING x COLUMNS b int PATH 'c' DEFAULT book(1))", WRITE, 0, NULL},
-		{"SELECT * FROM ROWS FROM (generate_series(1, 2), book(1)) AS x", WRITE, 0, NULL},
-		{"SELECT (book(1)).*, (ARRAY[1])[book(2)]", WRITE, 0, NULL},
-		{"SELECT a BETWEEN 1 AND book(2), b IN (1, book(2)), c LIKE book(3) ESCAPE 'x' FROM t", WRITE, 0, NULL},
-		{"SELECT book(1) IS NULL", WRITE, 0, NULL},
-		{"SELECT book(1)::bool IS TRUE", WRITE, 0, NULL},
-		{"SELECT NOT (true AND book(1))", WRITE, 0, NULL},
-		{"SELECT 1 = ANY (SELECT book(1))", WRITE, 0, NULL},
-		{"SELECT ARRAY(SELECT book(1))", WRITE, 0, NULL},
-		{"SELECT greatest(1, book(1)), coalesce(NULL, 1)", WRITE, 0, NULL},
-		{"SELECT ROW(book(1)), 'a' COLLATE \"C\"", WRITE, 0, NULL},
-		{"SELECT grouping(book(a)) FROM t GROUP BY book(a)", WRITE, 0, NULL},
-		{"SELECT CASE book(1) WHEN 1 THEN 2 END", WRITE, 0, NULL},
-		{"SELECT CASE WHEN book(1) THEN 2 END", WRITE, 0, NULL},
-		{"SELECT CASE WHEN a THEN 2 ELSE book(1) END FROM t", WRITE, 0, NULL},
-		{"(SELECT 1) EXCEPT (SELECT 2 UNION (VALUES (book(1))))", WRITE, 0, NULL},
-		{"SELECT 1 ORDER BY (SELECT book(1))", WRITE, 0, NULL},
-		{"SELECT book(1) AT TIME ZONE 'UTC'", WRITE, 0, NULL},
-		{"SELECT extract(year FROM book(1))", WRITE, 0, NULL},
-		{"SELECT unheard_of(1)", WRITE, 0, NULL},
-		{"SELECT app.lower('A')", WRITE, 0, NULL}, /* not pg_catalog's, and the catalog has none */
-		{"SELECT upper('a')", WRITE, 0, NULL},     /* worst wins: the user has a volatile one */
+		{"SELECT book(1)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT app.book(1)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT * FROM book(1)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT a FROM t WHERE book(a)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT a FROM t ORDER BY book(a)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT a FROM t LIMIT book(1)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT count(*) FILTER (WHERE book(a)) FROM t", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT sum(a) OVER (ORDER BY book(a)) FROM t", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT total(a => book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT * FROM t JOIN u ON book(t.a)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT * FROM t, LATERAL (VALUES (book(1))) v", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT * FROM t TABLESAMPLE bernoulli (book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT ARRAY[book(1)], a[book(2)] FROM t", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT CASE WHEN true THEN book(1) END", WRITE, SW_PIN_SETTING, NULL},
+		{"VALUES (1, book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT DISTINCT ON (book(a)) a FROM t", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT a FROM t GROUP BY ROLLUP (a, book(a))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT a FROM t GROUP BY a HAVING book(a)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT a FROM t OFFSET book(1)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY book(a)) FROM t",
+			WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT sum(a) OVER w FROM t WINDOW w AS (PARTITION BY book(a))",
+			WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT sum(a) OVER (ROWS book(1) PRECEDING) FROM t", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT string_agg(a, ',' ORDER BY book(a)) FROM t", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT * FROM t TABLESAMPLE system (1) REPEATABLE (book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT xmlelement(name a, xmlattributes(book(1) AS b), 'c')", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT xmlserialize(content book(1) AS text)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT * FROM xmltable('/a' PASSING book(1) COLUMNS b int PATH 'c' DEFAULT 1)",
+			WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT * FROM xmltable('/a' PASSING x COLUMNS b int PATH 'c' DEFAULT book(1))",
+			WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT * FROM ROWS FROM (generate_series(1, 2), book(1)) AS x",
+			WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT (book(1)).*, (ARRAY[1])[book(2)]", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT a BETWEEN 1 AND book(2), b IN (1, book(2)), c LIKE book(3) ESCAPE 'x' FROM t",
+			WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT book(1) IS NULL", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT book(1)::bool IS TRUE", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT NOT (true AND book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT 1 = ANY (SELECT book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT ARRAY(SELECT book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT greatest(1, book(1)), coalesce(NULL, 1)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT ROW(book(1)), 'a' COLLATE \"C\"", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT grouping(book(a)) FROM t GROUP BY book(a)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT CASE book(1) WHEN 1 THEN 2 END", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT CASE WHEN book(1) THEN 2 END", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT CASE WHEN a THEN 2 ELSE book(1) END FROM t", WRITE, SW_PIN_SETTING, NULL},
+		{"(SELECT 1) EXCEPT (SELECT 2 UNION (VALUES (book(1))))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT 1 ORDER BY (SELECT book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT book(1) AT TIME ZONE 'UTC'", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT extract(year FROM book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT unheard_of(1)", WRITE, SW_PIN_SETTING, NULL},
+		/* Not pg_catalog's, and the catalog has none. */
+		{"SELECT app.lower('A')", WRITE, SW_PIN_SETTING, NULL},
+		/* Worst wins: the user has a volatile one. */
+		{"SELECT upper('a')", WRITE, SW_PIN_SETTING, NULL},
 		{"SELECT pg_catalog.upper('a')", READ, 0, NULL},
 		{"SELECT audit(1)", WRITE, 0, NULL},
 		{"SELECT app.audit(1)", WRITE, 0, NULL},
@@ -230,10 +238,10 @@ static void test_T5_functions(void **state)
 		{"SELECT lookup(1)", READ_ONCE, 0, NULL},
 		{"SELECT app.lookup(1)", READ_ONCE, 0, NULL},
 		{"SELECT app.peek(1)", READ_ONCE, 0, NULL},
-		{"SELECT peek(1)", WRITE, 0, NULL}, /* only app.peek is declared harmless */
-		{"SELECT lookup(book(1))", WRITE, 0, NULL},
-		{"SELECT ts_stat('SELECT 1')", WRITE, 0, NULL},
-		{"SELECT query_to_xml('DELETE FROM t', true, true, '')", WRITE, 0, NULL},
+		{"SELECT peek(1)", WRITE, SW_PIN_SETTING, NULL}, /* only app.peek is declared harmless */
+		{"SELECT lookup(book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT ts_stat('SELECT 1')", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT query_to_xml('DELETE FROM t', true, true, '')", WRITE, SW_PIN_SETTING, NULL},
 	};
 
 	(void)state;
@@ -259,6 +267,7 @@ static void test_T5_without_a_catalog(void **state)
 	for (size_t i = 0; i < LENGTH(rows); i++) {
 		sw_classify(rows[i].sql, strlen(rows[i].sql), &env, &verdict);
 		assert_int_equal(!!(verdict.flags & SW_V_READ), rows[i].is_read);
+		assert_int_equal(verdict.pins, rows[i].is_read ? 0 : SW_PIN_SETTING);
 		assert_true(verdict.flags & SW_V_CALLS);
 	}
 }
@@ -389,7 +398,7 @@ static void test_T10_not_understood(void **state)
 		{"WAIT FOR LSN '0/1'", UNPARSED, SW_PIN_UNSEEN, NULL},
 		{"SELECT * FROM json_table('[]', '$' COLUMNS (a int PATH '$'))", UNPARSED, SW_PIN_UNSEEN,
 			NULL},
-		{"SELECT json_value('{}', '$.a')", WRITE, 0, NULL},
+		{"SELECT json_value('{}', '$.a')", WRITE, SW_PIN_SETTING, NULL},
 		{"FROB t", UNPARSED, SW_PIN_UNSEEN, NULL},
 		{"SELECT 1; FROB t", UNPARSED, SW_PIN_UNSEEN, NULL},
 		{"SELECT E'\\uD800'", UNPARSED, SW_PIN_UNSEEN, NULL},
@@ -487,7 +496,7 @@ static void test_T21_copy(void **state)
 		{"COPY t TO STDOUT", READ, 0, NULL},
 		{"COPY t (a) TO STDOUT (FORMAT binary)", READ, 0, NULL},
 		{"COPY (SELECT * FROM t) TO STDOUT", READ, 0, NULL},
-		{"COPY (SELECT book(1)) TO STDOUT", WRITE, 0, NULL},
+		{"COPY (SELECT book(1)) TO STDOUT", WRITE, SW_PIN_SETTING, NULL},
 		{"COPY (SELECT 1 FROM t FOR UPDATE) TO STDOUT", WRITE, 0, NULL},
 		{"COPY pg_class TO STDOUT", WRITE, 0, NULL},
 		{"COPY t TO '/tmp/x'", WRITE, 0, NULL},
@@ -542,7 +551,7 @@ static void test_what_rests_on_the_catalog(void **state)
 	assert_true(classify("SELECT * FROM t; SELECT book(1)").flags & SW_V_CALLS);
 	assert_false(classify("SELECT 1").flags & SW_V_CALLS);
 	assert_false(classify("SELECT pg_catalog.lower('A')").flags & SW_V_CALLS);
-	assert_false(classify("INSERT INTO t VALUES (book(1))").flags & SW_V_CALLS);
+	assert_true(classify("INSERT INTO t VALUES (book(1))").flags & SW_V_CALLS);
 	assert_false(classify("BEGIN").flags & SW_V_CALLS);
 }
 
@@ -557,9 +566,10 @@ static void test_reasons(void **state)
 	assert_string_equal(classify("SELECT audit(1)").reason, "named in primary_functions");
 	assert_string_equal(sw_pin_text(0), "");
 	assert_string_equal(sw_pin_text(SW_PIN_LISTEN | SW_PIN_LOAD), "LISTEN");
-	for (uint32_t pin = SW_PIN_TEMP; pin <= SW_PIN_UNSEEN; pin <<= 1)
+	for (uint32_t pin = SW_PIN_TEMP; pin <= SW_PIN_SEQUENCE; pin <<= 1)
 		assert_true(strlen(sw_pin_text(pin)) > 3);
-	assert_string_equal(sw_pin_text(SW_PIN_UNSEEN << 1), "");
+	assert_string_equal(sw_pin_text(SW_PIN_SEQUENCE), "sequence value of one backend");
+	assert_string_equal(sw_pin_text(SW_PIN_SEQUENCE << 1), "");
 }
 
 int main(void)

@@ -113,7 +113,7 @@ static void test_T22_large_objects_and_cursors(void **state)
 		{"DECLARE c CURSOR FOR SELECT * FROM t", READ, 0, NULL},
 		{"DECLARE c BINARY SCROLL CURSOR WITHOUT HOLD FOR SELECT 1", READ, 0, NULL},
 		{"DECLARE c CURSOR WITH HOLD FOR SELECT * FROM t", WRITE, SW_PIN_CURSOR, NULL},
-		{"DECLARE c CURSOR FOR SELECT book(1)", WRITE, 0, NULL},
+		{"DECLARE c CURSOR FOR SELECT book(1)", WRITE, SW_PIN_SETTING, NULL},
 		{"DECLARE c CURSOR FOR SELECT set_config('a.b', '1', false)", WRITE, SW_PIN_SETTING, NULL},
 	};
 
@@ -155,12 +155,12 @@ static void test_T58_T59_settings(void **state)
 		{"SET SESSION Work_Mem TO 64", SET, 0, "work_mem"},
 		{"SET \"Work_Mem\" TO 64", SET, 0, "work_mem"},
 		{"SET app.user_id = '7'", SET, 0, "app.user_id"},
-		{"SET statement_timeout TO DEFAULT", SET, 0, "statement_timeout"},
-		{"RESET statement_timeout", SET, 0, "statement_timeout"},
+		{"SET statement_timeout TO DEFAULT", SET | SW_V_RESET, 0, "statement_timeout"},
+		{"RESET statement_timeout", SET | SW_V_RESET, 0, "statement_timeout"},
 		{"SET TIME ZONE 'Europe/Berlin'", SET, 0, "timezone"},
-		{"SET TIME ZONE LOCAL", SET, 0, "timezone"},
+		{"SET TIME ZONE LOCAL", SET | SW_V_RESET, 0, "timezone"},
 		{"SET TIME ZONE INTERVAL '1' HOUR", SET, 0, "timezone"},
-		{"RESET TIME ZONE", SET, 0, "timezone"},
+		{"RESET TIME ZONE", SET | SW_V_RESET, 0, "timezone"},
 		{"SET NAMES 'UTF8'", SET, 0, "client_encoding"},
 		{"SET SCHEMA 'a'", SET, 0, "search_path"},
 		{"SET search_path = a, b", SET, 0, "search_path"},
@@ -190,6 +190,49 @@ static void test_T58_T59_settings(void **state)
 	check_rows(rows, LENGTH(rows));
 }
 
+static void test_T59_functions_that_may_set(void **state)
+{
+	static const struct row rows[] = {
+		{"SELECT book(1)", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT unheard_of(1)", WRITE, SW_PIN_SETTING, NULL},
+		{"INSERT INTO t VALUES (book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"COPY t FROM STDIN WHERE book(a)", WRITE, SW_PIN_SETTING, NULL},
+		{"CREATE TABLE t AS SELECT book(1)", DDL, SW_PIN_SETTING, NULL},
+		{"PREPARE p AS SELECT book(1)", WRITE, SW_PIN_PREPARE | SW_PIN_SETTING, NULL},
+		{"SELECT 1; SELECT book(1)", MULTI, SW_PIN_SETTING, NULL},
+		/* Nothing of it is executed. */
+		{"EXPLAIN SELECT book(1)", READ, 0, NULL},
+		{"CREATE VIEW v AS SELECT book(1)", DDL, 0, NULL},
+		/* The operator has listed it; where a text calls another one too, that one still pins. */
+		{"SELECT settle(1)", WRITE, 0, NULL},
+		{"SELECT app.settle(1)", WRITE, 0, NULL},
+		{"SELECT settle(book(1))", WRITE, SW_PIN_SETTING, NULL},
+		{"SELECT lookup(1)", READ_ONCE, 0, NULL},
+		{"SELECT currval('s')", WRITE, SW_PIN_SEQUENCE, NULL}, /* listed in vain */
+	};
+
+	(void)state;
+	check_rows(rows, LENGTH(rows));
+}
+
+static void test_T58_reset_of_one_setting(void **state)
+{
+	static const struct row rows[] = {
+		{"RESET a.b", SET | SW_V_RESET, 0, "a.b"},
+		{"SET a.b TO DEFAULT", SET | SW_V_RESET, 0, "a.b"},
+		{"SET a.b = 1", SET, 0, "a.b"},
+		{"SET LOCAL a.b TO DEFAULT", NO_DATA, 0, NULL},
+		{"RESET ALL", NO_DATA | SW_V_RESET_ALL, 0, NULL},
+		{"RESET ROLE", NO_DATA, 0, NULL},
+		/* Of several statements the names do not say which one reset what. */
+		{"RESET a.b; RESET c.d", MULTI | SET, 0, "a.b c.d"},
+		{"SET a.b = 1; RESET a.b", MULTI | SET, 0, "a.b"},
+	};
+
+	(void)state;
+	check_rows(rows, LENGTH(rows));
+}
+
 static void test_T60_set_config(void **state)
 {
 	static const struct row rows[] = {
@@ -212,8 +255,8 @@ static void test_T60_set_config(void **state)
 			NULL},
 		{"EXPLAIN SELECT set_config('a.b', '7', false)", READ, 0, NULL},
 		{"EXPLAIN ANALYZE SELECT set_config('a.b', '7', false)", SW_V_SETS, 0, "a.b"},
-		{"SELECT set_config('a.b', '7', false), set_config('c.d', '7', false), book(1)", SW_V_SETS, 0,
-			"c.d a.b"},
+		{"SELECT set_config('a.b', '7', false), set_config('c.d', '7', false), book(1)", SW_V_SETS,
+			SW_PIN_SETTING, "c.d a.b"},
 	};
 
 	(void)state;
@@ -332,6 +375,8 @@ int main(void)
 		cmocka_unit_test(test_T22_large_objects_and_cursors),
 		cmocka_unit_test(test_T27_T76_transactions),
 		cmocka_unit_test(test_T58_T59_settings),
+		cmocka_unit_test(test_T59_functions_that_may_set),
+		cmocka_unit_test(test_T58_reset_of_one_setting),
 		cmocka_unit_test(test_T60_set_config),
 		cmocka_unit_test(test_T65_sql_prepared_statements),
 		cmocka_unit_test(test_T73_advisory_locks),

@@ -186,15 +186,18 @@ static void test_T5_new_catalog_makes_verdicts_again(void **state)
 	sw_catalog_add_function(changed, "f", SW_FUNCTION_VOLATILE);
 	call = sw_verdicts_get(cache, "SELECT f()", 10, 0, &env);
 	assert_false(call->verdict.flags & SW_V_READ);
+	assert_int_equal(call->verdict.pins, SW_PIN_SETTING);
 	env.catalog = stable;
 	assert_ptr_equal(sw_verdicts_get(cache, "SELECT f()", 10, 0, &env), call);
 	assert_true(call->verdict.flags & SW_V_READ);
+	assert_int_equal(call->verdict.pins, 0);
 	call->learned_primary = true;
 	constant = sw_verdicts_get(cache, "SELECT 1", 8, 0, &env);
 	version = constant->catalog_version;
 	env.catalog = changed;
 	assert_ptr_equal(sw_verdicts_get(cache, "SELECT f()", 10, 0, &env), call);
 	assert_false(call->verdict.flags & SW_V_READ);
+	assert_int_equal(call->verdict.pins, SW_PIN_SETTING);
 	assert_true(call->learned_primary); /* T16: what a standby said stays true */
 	/* No catalog can change this one. */
 	assert_ptr_equal(sw_verdicts_get(cache, "SELECT 1", 8, 0, &env), constant);
