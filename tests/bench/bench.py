@@ -149,7 +149,7 @@ def main():
     has_seawall = os.path.exists(proxy.binary_path())
     if not has_seawall:
         print("build/seawall does not exist: only the others are measured", file=sys.stderr)
-    with Cluster(standbys=1, conf={"shared_buffers": "128MB"}) as cluster:
+    with Cluster(standbys=1, conf={"shared_buffers": "128MB", "max_connections": 500}) as cluster:
         primary, replica = cluster.nodes
         proc.run([pg_bin("pgbench"), "-i", "-q", "-s", "10", "-h", primary.host, "-p", str(primary.port), "-U", "bench",
                   "bench"])
