@@ -216,6 +216,70 @@ struct sw_statement *sw_verdicts_get(struct sw_verdicts *cache, const char *text
 	return statement;
 }
 
+/* ---- texts that differ only in integer constants */
+
+/* Only plain reads and writes are judged by their shape: no value of theirs means anything to a verdict. */
+#define SHAPE_FLAGS (SW_V_READ | SW_V_RETRY | SW_V_CALLS | SW_V_MULTI)
+
+/* A longer text is looked up as it is: its digits are not worth a walk through all of it. */
+#define SHAPE_BYTES_MAX 512
+
+static bool is_one_of(char c, const char *set)
+{
+	return c != '\0' && strchr(set, c);
+}
+
+/*
+ * The text with every integer constant turned to 0, which is a statement of the same shape; its length, or 0 where there is
+ * nothing to turn, or any byte with which digits could be something else than a constant: quotes, dollars, backslashes,
+ * comments, anything beyond ASCII. A run of digits counts only between the signs that no name and no other number touches.
+ */
+static size_t shape_of(const char *text, size_t len, char out[SHAPE_BYTES_MAX])
+{
+	bool has_turned = false;
+	char before = ' ';
+	size_t used = 0;
+
+	if (len == 0 || len > SHAPE_BYTES_MAX)
+		return 0;
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+		size_t end = i;
+
+		if ((unsigned char)c >= 0x80 || c == '\0' || is_one_of(c, "'\"$\\") || (c == '-' && before == '-') ||
+			(c == '*' && before == '/'))
+			return 0;
+		while (end < len && text[end] >= '0' && text[end] <= '9')
+			end++;
+		if (end > i && is_one_of(before, " =(,<>\t\n") && (end == len || is_one_of(text[end], " ),;<>=\t\n"))) {
+			has_turned |= end - i > 1 || c != '0';
+			c = '0';
+			i = end - 1;
+		}
+		out[used++] = before = c;
+	}
+	return has_turned ? used : 0;
+}
+
+/*
+ * Rule: a verdict is kept under the full bytes of its statement. This is no exception: what is looked up is another
+ * statement, whole, and its verdict serves only where the constants that differ cannot matter.
+ */
+struct sw_statement *sw_verdicts_judge(struct sw_verdicts *cache, const char *text, size_t len, uint32_t database,
+	const struct sw_classify_env *env)
+{
+	char shape[SHAPE_BYTES_MAX];
+	size_t shape_len = shape_of(text, len, shape);
+
+	if (shape_len > 0) {
+		struct sw_statement *statement = sw_verdicts_get(cache, shape, shape_len, database, env);
+
+		if (!(statement->verdict.flags & ~(uint32_t)SHAPE_FLAGS) && statement->verdict.pins == 0)
+			return statement;
+	}
+	return sw_verdicts_get(cache, text, len, database, env);
+}
+
 void sw_verdicts_stats(const struct sw_verdicts *cache, struct sw_verdicts_stats *ret_stats)
 {
 	*ret_stats = cache->stats;

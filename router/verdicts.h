@@ -60,6 +60,13 @@ void sw_verdicts_clear(struct sw_verdicts *cache);
 struct sw_statement *sw_verdicts_get(struct sw_verdicts *cache, const char *text, size_t len, uint32_t database,
 	const struct sw_classify_env *env);
 
+/*
+ * The same where only the verdict is wanted, not the text: statements that differ in nothing but integer constants, as
+ * applications without prepared statements send them, share one entry. The result's text may be of another of them.
+ */
+struct sw_statement *sw_verdicts_judge(struct sw_verdicts *cache, const char *text, size_t len, uint32_t database,
+	const struct sw_classify_env *env);
+
 void sw_statement_ref(struct sw_statement *statement);
 void sw_statement_unref(struct sw_statement *statement);
 

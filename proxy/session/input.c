@@ -33,19 +33,36 @@ uint32_t sw_session_settings_flags(const struct sw_session *session)
 	return sw_settings_flags(session->vars) | (session->params ? sw_settings_flags(session->params) : 0);
 }
 
-struct sw_statement *sw_session_statement(struct sw_session *session, const char *text, size_t len)
+static struct sw_classify_env env_of(const struct sw_session *session)
 {
 	const struct sw_config *config = session->engine->config;
 	uint32_t settings = sw_session_settings_flags(session);
-	struct sw_classify_env env = {
+
+	return (struct sw_classify_env){
 		.catalog = session->database->catalog,
 		.primary_functions = (const char *const *)config->primary_functions,
 		.replica_functions = (const char *const *)config->replica_functions,
 		.standard_conforming_strings = !(settings & SW_SETTINGS_BACKSLASH),
 		.unsafe_encoding = settings & SW_SETTINGS_UNSAFE_ENCODING,
 	};
+}
+
+
+struct sw_statement *sw_session_statement(struct sw_session *session, const char *text, size_t len)
+{
+	struct sw_classify_env env = env_of(session);
 
 	return sw_verdicts_get(session->engine->verdicts, text, len, session->database->number, &env);
+}
+
+/* A simple query is not kept: only its verdict counts, but for the console's, which is the text. */
+static struct sw_statement *judge(struct sw_session *session, const char *text, size_t len)
+{
+	struct sw_classify_env env = env_of(session);
+
+	if (session->is_console)
+		return sw_session_statement(session, text, len);
+	return sw_verdicts_judge(session->engine->verdicts, text, len, session->database->number, &env);
 }
 
 /* Passes what is there of a message to the server; the rest follows through session->pass. */
@@ -89,7 +106,7 @@ static size_t consume_query(struct sw_session *session, const uint8_t *bytes, si
 			break_protocol(session, "invalid string in message");
 			return 0;
 		}
-		statement = sw_session_statement(session, text, total - SW_HEADER_BYTES - 1);
+		statement = judge(session, text, total - SW_HEADER_BYTES - 1);
 		if (sw_local_query(session, statement))
 			return total;
 	}

@@ -237,6 +237,42 @@ static void test_T63_held_statement_is_refreshed(void **state)
 	sw_catalog_unref(changed);
 }
 
+static struct sw_statement *judge(struct sw_verdicts *cache, const char *text)
+{
+	return sw_verdicts_judge(cache, text, strlen(text), 0, &plain);
+}
+
+static void test_integer_constants_share_a_verdict(void **state)
+{
+	struct sw_verdicts *cache = sw_verdicts_new(100, 100000);
+	struct sw_statement *read = judge(cache, "SELECT a FROM t1 WHERE id = 17 AND b IN (3,4);");
+
+	(void)state;
+	assert_true(read->verdict.flags & SW_V_READ);
+	assert_ptr_equal(read, judge(cache, "SELECT a FROM t1 WHERE id = 1234567890123456789012 AND b IN (30,0);"));
+	assert_ptr_not_equal(read, judge(cache, "SELECT a FROM t2 WHERE id = 17 AND b IN (3,4);"));
+	assert_ptr_not_equal(read, judge(cache, "SELECT a FROM t1 WHERE id = 1.7 AND b IN (3,4);"));
+	assert_false(judge(cache, "UPDATE t SET a = 5 WHERE id = 6")->verdict.flags & SW_V_READ);
+	assert_ptr_equal(judge(cache, "UPDATE t SET a = 5 WHERE id = 6"), judge(cache, "UPDATE t SET a = 7 WHERE id = 8"));
+	sw_verdicts_free(cache);
+}
+
+static void test_T14_constants_that_matter_are_not_shared(void **state)
+{
+	struct sw_verdicts *cache = sw_verdicts_new(100, 100000);
+
+	(void)state;
+	assert_true(judge(cache, "SET transaction_read_only = 1")->verdict.flags & SW_V_READ_ONLY);
+	assert_true(judge(cache, "SET transaction_read_only = 0")->verdict.flags & SW_V_READ_WRITE);
+	/* The grammar refuses float(0): judged as it is. */
+	assert_true(judge(cache, "SELECT CAST(a AS float(24)) FROM t")->verdict.flags & SW_V_READ);
+	/* Digits inside of quotes and comments are no constants. */
+	assert_ptr_not_equal(judge(cache, "SELECT ' 1 '"), judge(cache, "SELECT ' 2 '"));
+	assert_ptr_not_equal(judge(cache, "SELECT a /* = 1 */ FROM t"), judge(cache, "SELECT a /* = 2 */ FROM t"));
+	assert_ptr_not_equal(judge(cache, "SELECT a -- = 1 \n FROM t"), judge(cache, "SELECT a -- = 2 \n FROM t"));
+	sw_verdicts_free(cache);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +285,8 @@ int main(void)
 		cmocka_unit_test(test_references_outlive_the_cache),
 		cmocka_unit_test(test_T5_new_catalog_makes_verdicts_again),
 		cmocka_unit_test(test_T63_held_statement_is_refreshed),
+		cmocka_unit_test(test_integer_constants_share_a_verdict),
+		cmocka_unit_test(test_T14_constants_that_matter_are_not_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
