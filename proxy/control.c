@@ -89,9 +89,15 @@ struct letter {
 	char text[];
 };
 
+static void on_letter_lost(struct sw_mail *mail)
+{
+	sw_mem_free(SW_CONTAINER_OF(mail, struct letter, mail));
+}
+
 static void post(struct control *control, struct letter *letter, void (*on_arrival)(struct sw_mail *, void *))
 {
 	letter->mail.on_arrival = on_arrival;
+	letter->mail.on_lost = on_letter_lost;
 	sw_mailbox_post(&control->box, &letter->mail);
 }
 
@@ -533,6 +539,7 @@ int sw_control_run(struct sw_config *config)
 	}
 	uv_run(&control->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&control->loop);
+	sw_mailbox_fini(&control->box);
 	sw_listen_close(control->listeners, control->listener_count);
 	sw_board_free(control->board);
 	sw_auth_users_unref(control->users);

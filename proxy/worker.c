@@ -160,9 +160,21 @@ static struct letter *letter_new(size_t len)
 	return letter;
 }
 
+static void on_lost(struct sw_mail *mail)
+{
+	struct letter *letter = SW_CONTAINER_OF(mail, struct letter, mail);
+
+	sw_config_unref(letter->config);
+	sw_auth_users_unref(letter->users);
+	if (letter->catalog)
+		sw_catalog_unref(letter->catalog);
+	sw_mem_free(letter);
+}
+
 static void send_letter(struct sw_worker *worker, struct letter *letter, void (*on_arrival)(struct sw_mail *, void *))
 {
 	letter->mail.on_arrival = on_arrival;
+	letter->mail.on_lost = on_lost;
 	sw_mailbox_post(&worker->box, &letter->mail);
 }
 
@@ -404,6 +416,7 @@ void sw_worker_stop(struct sw_worker *worker)
 {
 	send_letter(worker, letter_new(0), on_stop);
 	uv_thread_join(&worker->thread);
+	sw_mailbox_fini(&worker->box);
 	fini_engine(&worker->engine);
 	sw_mem_free(worker->listeners);
 	sw_mem_free(worker);

@@ -275,6 +275,7 @@ static size_t consume_auth(struct sw_session *session, const uint8_t *bytes, siz
 	if (len < 1 + (size_t)length)
 		return 0;
 	step = sw_verifier_feed(session->verifier, bytes + SW_HEADER_BYTES, length - 4, &reply, &reply_len);
+	sw_mem_wipe((uint8_t *)(uintptr_t)bytes + SW_HEADER_BYTES, length - 4); /* our own buffer; it may hold a password */
 	on_auth_step(session, step, reply, reply_len);
 	return 1 + (size_t)length;
 }

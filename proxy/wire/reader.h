@@ -18,7 +18,10 @@ struct sw_reader {
 
 static inline struct sw_reader sw_reader_over(const void *bytes, size_t len)
 {
-	return (struct sw_reader){.at = bytes, .end = (const uint8_t *)bytes + len};
+	static const uint8_t nothing[1];
+	const uint8_t *start = len > 0 ? bytes : nothing; /* an empty buffer has no memory */
+
+	return (struct sw_reader){.at = start, .end = start + len};
 }
 
 static inline size_t sw_reader_left(const struct sw_reader *reader)
