@@ -75,6 +75,15 @@ static size_t forward(struct sw_session *session, const uint8_t *bytes, size_t l
 	return now;
 }
 
+/* A message that is not for the server: what is there of it is used up, the rest will be. */
+static size_t drop(struct sw_session *session, size_t len, size_t total)
+{
+	size_t now = len < total ? len : total;
+
+	session->pass_over = total - now;
+	return now;
+}
+
 /* Keeps the request of a read on a replica, to be sent again elsewhere if the replica refuses or fails. */
 static void keep_request(struct sw_session *session, struct sw_unit *unit, const uint8_t *bytes, size_t total)
 {
@@ -119,9 +128,7 @@ static size_t consume_query(struct sw_session *session, const uint8_t *bytes, si
 	case SW_ROUTE_WAIT:
 		return 0;
 	case SW_ROUTE_ENDED:
-		if (session->state != SW_SESSION_CLOSING)
-			session->pass_over = total > len ? total - len : 0;
-		return total < len ? total : len;
+		return drop(session, len, total);
 	case SW_ROUTE_GO:
 		break;
 	}
@@ -150,9 +157,7 @@ static size_t consume_call(struct sw_session *session, const uint8_t *bytes, siz
 	case SW_ROUTE_WAIT:
 		return 0;
 	case SW_ROUTE_ENDED:
-		if (session->state != SW_SESSION_CLOSING)
-			session->pass_over = total > len ? total - len : 0;
-		return total < len ? total : len;
+		return drop(session, len, total);
 	case SW_ROUTE_GO:
 		break;
 	}
@@ -194,12 +199,9 @@ static size_t consume_skipped(struct sw_session *session, const uint8_t *bytes, 
 {
 	struct sw_unit *unit = session->unit;
 	struct sw_buf *out = &session->engine->assembly;
-	size_t now = len < total ? len : total;
 
-	if (bytes[0] != 'S') {
-		session->pass_over = total - now;
-		return now;
-	}
+	if (bytes[0] != 'S')
+		return drop(session, len, total);
 	sw_msg_ready(out, session->txn_status);
 	session->unit = NULL;
 	session->state = SW_SESSION_READY;
@@ -241,8 +243,7 @@ static size_t consume_when_ready(struct sw_session *session, const uint8_t *byte
 	case 'd':
 	case 'c':
 	case 'f': /* left over from a COPY that failed: a server ignores them too */
-		session->pass_over = total > len ? total - len : 0;
-		return total < len ? total : len;
+		return drop(session, len, total);
 	case 'X':
 		sw_session_close(session, SW_END_CLIENT);
 		return 0;
