@@ -96,7 +96,7 @@ def test_readme_put_it_before_your_own_cluster(walk):
             shown.append(walk.run(command))
     output = "".join(shown)
     assert "read me" in output
-    assert re.search(r"node=pg\d reason=(read|waited|behind) ", output), output
+    assert re.search(r"pg\d +\| (read|waited|behind) +\| read ", output), output
     for node in walk.cluster.nodes:
         assert re.search(r"%s .*\b%s\b.* up " % (node.name, "primary" if node is walk.cluster.primary else "replica"),
                          output), output
