@@ -116,6 +116,7 @@ static bool add_options(struct sw_session *session, const char *options)
 static bool add_parameter(struct sw_session *session, const char *name, const char *value, const char **ret_database)
 {
 	if (strcmp(name, "user") == 0) {
+		sw_mem_free(session->user);
 		session->user = sw_mem_strdup(value);
 	} else if (strcmp(name, "database") == 0) {
 		*ret_database = value;

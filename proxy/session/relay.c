@@ -197,6 +197,17 @@ static bool on_error(struct passage *passage, const uint8_t *body, size_t len)
 	return !rename_in_error(passage, &fields);
 }
 
+/* A server that is shot says so in a WARNING; where the unit will run elsewhere, the client need not know. */
+static bool on_notice(struct passage *passage, const uint8_t *body, size_t len)
+{
+	const struct sw_unit *unit = passage->session->unit;
+	struct sw_fields fields;
+
+	if (!unit || !unit->may_retry || sw_fields_parse(body, len, &fields) != SW_OK)
+		return true;
+	return strncmp(fields.sqlstate, "57P0", 4) != 0;
+}
+
 static bool on_parameter_status(struct passage *passage, const uint8_t *body, size_t len)
 {
 	struct sw_session *session = passage->session;
@@ -220,6 +231,8 @@ static bool on_message(struct passage *passage, char type, const uint8_t *body, 
 	switch (type) {
 	case 'E':
 		return on_error(passage, body, len);
+	case 'N':
+		return on_notice(passage, body, len);
 	case 'S':
 		return on_parameter_status(passage, body, len);
 	case 'Z':
@@ -257,7 +270,7 @@ static bool on_header(struct passage *passage, char type)
 
 static bool is_read_whole(char type, size_t total)
 {
-	return (type == 'E' || type == 'S' || type == 'Z' || type == '1' || type == '2' || type == '3') && total <= READ_WHOLE_MAX;
+	return (type == 'E' || type == 'N' || type == 'S' || type == 'Z' || type == '1' || type == '2' || type == '3') && total <= READ_WHOLE_MAX;
 }
 
 /* ---- the passage */

@@ -111,6 +111,10 @@ void sw_session_resume(struct sw_session *session)
 
 		sw_buf_init(&session->in, IN_BYTES_MAX);
 		used = consume_all(session, sw_buf_data(&in), sw_buf_len(&in));
+		if (session->state == SW_SESSION_CLOSING) {
+			sw_buf_fini(&in);
+			return;
+		}
 		sw_buf_consume(&in, used);
 		if (sw_buf_len(&session->in) > 0 && sw_buf_append(&in, sw_buf_data(&session->in), sw_buf_len(&session->in)) != SW_OK)
 			sw_log(SW_LOG_ERROR, "session %" PRIu64 ": input is lost", session->number);

@@ -121,7 +121,7 @@ class Seawall:
         common = "log_path=%s:exitcode=%d:halt_on_error=1" % (os.path.join(self.directory, "sanitizer"),
                                                               SANITIZER_EXIT_CODE)
         return {name: common + more + ":" + os.environ.get(name, "") for name, more in (
-            ("ASAN_OPTIONS", ":detect_leaks=1"), ("UBSAN_OPTIONS", ":print_stacktrace=1"), ("TSAN_OPTIONS", ""))}
+            ("ASAN_OPTIONS", ":detect_leaks=1:quarantine_size_mb=4"), ("UBSAN_OPTIONS", ":print_stacktrace=1"), ("TSAN_OPTIONS", ""))}
 
     def start(self, deadline=20, wait_ready=True):
         """Starts it and waits until it serves: a console client gets in and every running node has been seen."""
