@@ -87,7 +87,7 @@ static void free_round(struct sw_server *server)
 void sw_server_close(struct sw_server *server, enum sw_server_end why)
 {
 	struct sw_session *session = server->session;
-	bool was_proving = server->established_ns > 0 && server->epoch == 0;
+	bool was_proving = server->established_ns > 0 && !server->is_proven;
 
 	if (server->state == SW_SERVER_CLOSING)
 		return;
@@ -257,6 +257,7 @@ void sw_server_check_proof(struct sw_server *server)
 		return;
 	}
 	sw_engine_unwant_sample(server->engine);
+	server->is_proven = true;
 	server->epoch = server->engine->view.epoch;
 	server->state = SW_SERVER_IDLE;
 	sw_pool_on_ready(server);
@@ -413,7 +414,7 @@ static void on_stream_end(struct sw_stream *stream, enum sw_err why)
 	struct sw_server *server = server_of(stream);
 
 	(void)why;
-	if (server->epoch == 0)
+	if (!server->is_proven)
 		refuse_as_lost(server, "the node closed the connection during login");
 	else
 		sw_server_close(server, SW_SERVER_END_LOST);

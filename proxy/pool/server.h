@@ -95,7 +95,8 @@ struct sw_server {
 	size_t pass;                    /* bytes of the present message that only pass */
 	uint32_t pid, secret;           /* for CancelRequest */
 	uint32_t cancels;               /* cancel requests under way: not for another session before they ended (T72) */
-	uint64_t epoch;                 /* of the view that the proof was checked against; 0 = not proven yet */
+	uint64_t epoch;                 /* of the view that the proof was checked against */
+	bool is_proven;                 /* it is the node, and the incarnation, that the monitor samples */
 	char proof[96];                 /* what it answered, "" before */
 	int64_t opened_ns, established_ns, idle_since_ns;
 	bool is_unclean;                /* to be closed instead of given to another session */
