@@ -90,7 +90,7 @@ def test_roles_and_states(watched):
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate", "kill9"])
-def test_a_replica_goes_and_comes_back_and_no_read_fails(watched, healed, table, how):
+def test_T31_T34_a_replica_goes_and_comes_back_and_no_read_fails(watched, healed, table, how):
     gone = healed.standbys[0]
     with Load(watched, table) as load:
         gone.kill9() if how == "kill9" else gone.stop(how)

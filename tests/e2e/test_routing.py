@@ -156,7 +156,7 @@ def test_T18_backslash_escapes(routed, furnished):
         assert value(connection, "SELECT count(*) FROM " + table) == 0
 
 
-def test_T16_a_view_that_writes_is_run_again_on_the_primary(session, furnished, witness):
+def test_T6_T16_a_view_that_writes_is_run_again_on_the_primary(session, furnished, witness):
     for turn in (1, 2, 3):
         before = furnished.primary.value("SELECT count(*) FROM written")
         found, nodes = witness.run(session, "SELECT a FROM writing_view")

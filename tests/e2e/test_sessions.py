@@ -546,3 +546,49 @@ def test_last_route_names_node_and_reason(seawall, table):
         connection.execute("SELECT * FROM " + table)
         assert last_route(connection).node in ("pg2", "pg3")
         assert last_route(connection).reason == "read"
+
+
+# -- what Seawall asks for itself, and what servers say unasked
+
+def wired(seawall):
+    wire = Wire(seawall.host, seawall.port)
+    wire.login("app_trust", "app")
+    return wire
+
+
+def test_T68_messages_of_seawalls_own_are_not_seen(narrow):
+    """Two clients with other settings share one server connection: it is set anew at each turn, and nobody hears of it."""
+    lock = "SELECT 1 FROM pg_advisory_xact_lock(1)"
+    with wired(narrow) as one, wired(narrow) as two:
+        assert kinds(one.ask(query("SET work_mem = '1234kB'"))) == "CZ"
+        assert kinds(two.ask(query("SET TimeZone = 'Asia/Tokyo'"))) == "CZ"
+        for wire, name, expected in [(one, "work_mem", b"1234kB"), (two, "TimeZone", b"Asia/Tokyo")] * 3:
+            assert kinds(wire.ask(query(lock))) == "TDCZ"
+            messages = wire.ask(parse("", "SELECT current_setting('%s')" % name), bind(), execute(), sync())
+            assert kinds(messages) == "12DCZ" and rows(messages) == [[expected]]
+
+
+def test_T70_a_notification_reaches_its_listener_alone(shared):
+    with shared.connect() as listener, shared.connect() as other, shared.connect() as sender:
+        listener.execute("LISTEN t70")
+        assert value(other, "SELECT 1") == 1
+        sender.execute("NOTIFY t70, 'hello'")
+
+        def heard():
+            listener.pgconn.consume_input()
+            return listener.pgconn.notifies()
+        assert wait_until(heard, 10, "the notification").extra == b"hello"
+        on_primary(other)
+        on_primary(sender)
+        other.pgconn.consume_input()
+        assert other.pgconn.notifies() is None
+
+
+def test_T70_an_idle_server_connection_that_is_ended_disturbs_nobody(cluster, narrow):
+    with narrow.connect() as mine:
+        on_primary(mine)
+        before = value(mine, "SELECT pg_backend_pid()")
+        cluster.primary.execute("SELECT pg_terminate_backend(%d)" % before)
+        wait_until(lambda: cluster.primary.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %d" % before) == 0, 10,
+                   "the backend to end")
+        assert value(mine, "SELECT pg_backend_pid()") != before
