@@ -131,15 +131,8 @@ def machine():
 
 def write_report(lines):
     block = "%s\n```\n%s\n```\n%s" % (BEGIN, "\n".join(lines), END)
-    try:
-        with open(REPORT) as report:
-            text = report.read()
-    except FileNotFoundError:
-        text = "# Benchmarks\n\nWritten by `make bench`.\n\n%s\n%s\n" % (BEGIN, END)
-    if BEGIN not in text:
-        text += "\n%s\n%s\n" % (BEGIN, END)
-    head, rest = text.split(BEGIN, 1)
-    os.makedirs(os.path.dirname(REPORT), exist_ok=True)
+    with open(REPORT) as report:
+        head, rest = report.read().split(BEGIN, 1)
     with open(REPORT, "w") as report:
         report.write(head + block + rest.split(END, 1)[1])
     print("written to docs/benchmarks.md", file=sys.stderr)
