@@ -1,9 +1,10 @@
 /*
  * Authentication without sockets: both sides as exchanges of bytes. The caller frames them as messages.
- *  - struct sw_verifier: Seawall checks a client (the server's side of trust, plain, md5, SCRAM-SHA-256);
+ *  - struct sw_verifier: Seawall checks a client (the server's side of trust, plain, md5, SCRAM-SHA-256 with
+ *    and without channel binding);
  *  - struct sw_login: Seawall logs in to a node (the client's side).
  * One exchange belongs to one thread; allocation only inside an exchange; secrets are wiped.
- * Source: PostgreSQL manual, 'SASL Authentication' and 'Message Flow', RFC 5802, RFC 7677.
+ * Source: PostgreSQL manual, 'SASL Authentication' and 'Message Flow', RFC 5802, RFC 7677, RFC 5929.
  */
 #ifndef SW_AUTH_AUTH_H
 #define SW_AUTH_AUTH_H
@@ -13,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "proxy/auth/binding.h"
 #include "proxy/base/err.h"
 #include "proxy/base/limits.h"
 
@@ -78,6 +80,13 @@ void sw_verifier_free(struct sw_verifier *verifier); /* takes NULL */
  */
 void sw_verifier_use_keys(struct sw_verifier *verifier, struct sw_auth_keys *keys);
 /*
+ * Before the start: the hash of the certificate that Seawall showed this client (sw_binding_of). With it
+ * SCRAM-SHA-256-PLUS is offered beside SCRAM-SHA-256, and a client that could have bound the channel but was
+ * kept from seeing the offer is refused. Length 0, as without this call: no TLS, or a certificate that has no
+ * hash. At most SW_BINDING_BYTES_MAX; copied.
+ */
+void sw_verifier_use_binding(struct sw_verifier *verifier, const uint8_t *hash, size_t len);
+/*
  * The first step. Replies are bodies of 'R' messages (everything behind the length: int32 code and so on) and
  * stay valid until the next call; where there is nothing to send they are NULL and 0.
  */
@@ -106,6 +115,13 @@ struct sw_login *sw_login_new(const char *user, const char *password);
 void sw_login_free(struct sw_login *login); /* takes NULL */
 /* Before the first feed; NULL does nothing. */
 void sw_login_use_keys(struct sw_login *login, struct sw_auth_keys *keys);
+/*
+ * Before the first feed: the hash of the certificate that the node showed (sw_binding_of). With it the login
+ * is bound to the TLS connection where the node offers that (SCRAM-SHA-256-PLUS); a node that does not is
+ * told what we saw, and refuses us where its offer was cut out on the way. Length 0, as without this call: no
+ * TLS, or a certificate that has no hash. At most SW_BINDING_BYTES_MAX; copied.
+ */
+void sw_login_use_binding(struct sw_login *login, const uint8_t *hash, size_t len);
 /*
  * The body of an 'R' message (behind its length): AuthenticationOk, CleartextPassword, MD5Password, SASL,
  * SASLContinue, SASLFinal. An ErrorResponse in between is the caller's to read.

@@ -1,7 +1,7 @@
 /*
- * The one file of authentication that knows OpenSSL (TLS has its own), so that another library can take its
- * place. Owns nothing; any thread. What SCRAM and md5 make of these functions is in scram.c, verifier.c and
- * login.c.
+ * The one file of authentication that computes with OpenSSL (binding.c reads certificates), so that another
+ * library can take its place. Owns nothing; any thread. What SCRAM and md5 make of these functions is in
+ * scram.c, verifier.c and login.c.
  */
 #include "proxy/auth/digest.h"
 

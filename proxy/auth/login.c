@@ -21,8 +21,7 @@
 #include "proxy/wire/message.h"
 #include "proxy/wire/reader.h"
 
-/* Seawall's client-first: no channel binding, no name (the startup message has it). */
-#define HEADER     "n,,"
+/* Seawall's client-first behind its header: no name, the startup message has it. */
 #define BARE_START "n=,r="
 
 /* Each fits a log line: what failed first, then what to do. */
@@ -34,6 +33,7 @@
 #define NO_KERBEROS "the node asks for Kerberos, GSSAPI or SSPI: allow scram-sha-256 in its pg_hba.conf"
 #define UNKNOWN     "the node asks for an unknown authentication: allow scram-sha-256 in its pg_hba.conf"
 #define NO_SCRAM    "the node offers SASL without SCRAM-SHA-256: allow scram-sha-256 in its pg_hba.conf"
+#define ONLY_PLUS   "the node offers only SCRAM-SHA-256-PLUS, which binds to a TLS certificate: use TLS to it"
 #define NO_MD5      "the node asks for md5, which OpenSSL lacks (FIPS?): allow scram-sha-256 in its pg_hba.conf"
 #define TOO_COSTLY  "the node asks for over 1000000 SCRAM iterations: set a new password with fewer"
 #define PLAIN_HASH  "the node asks for the password, only a hash is known: put the password into auth_file"
@@ -53,6 +53,9 @@ struct sw_login {
 	char *user, *password;
 	struct sw_auth_keys *keys; /* NULL where none were given */
 	const char *reason;
+	uint8_t hash[SW_BINDING_BYTES_MAX]; /* of the node's certificate */
+	size_t hash_len;                    /* 0 without TLS: there is nothing to bind to */
+	char binding;
 	char nonce[SW_SCRAM_NONCE_TEXT_MAX];
 	struct sw_scram_keys scram;
 	struct sw_buf auth_message, reply;
@@ -100,6 +103,14 @@ void sw_login_use_keys(struct sw_login *login, struct sw_auth_keys *keys)
 		return;
 	sw_auth_keys_unref(login->keys);
 	login->keys = sw_auth_keys_ref(keys);
+}
+
+void sw_login_use_binding(struct sw_login *login, const uint8_t *hash, size_t len)
+{
+	assert(login->state == FIRST && len <= sizeof(login->hash));
+	if (len > 0)
+		memcpy(login->hash, hash, len);
+	login->hash_len = len;
 }
 
 static enum sw_login_step fail(struct sw_login *login, const char *reason)
@@ -160,24 +171,31 @@ static enum sw_login_step on_md5(struct sw_login *login, struct sw_reader *reade
 /* The mechanisms offered are texts, the last one is empty. */
 static enum sw_login_step on_sasl(struct sw_login *login, struct sw_reader *reader)
 {
-	bool has_scram = false;
+	bool has_scram = false, has_plus = false, can_bind = login->hash_len > 0;
+	const char *header;
 
-	for (const char *name = sw_read_text(reader); *name; name = sw_read_text(reader))
+	for (const char *name = sw_read_text(reader); *name; name = sw_read_text(reader)) {
 		has_scram |= strcmp(name, SW_SCRAM_MECHANISM) == 0;
+		has_plus |= strcmp(name, SW_SCRAM_MECHANISM_PLUS) == 0;
+	}
 	if (!sw_reader_is_done(reader))
 		return fail(login, MALFORMED);
-	if (!has_scram)
-		return fail(login, NO_SCRAM);
+	if (!has_scram && !(has_plus && can_bind))
+		return fail(login, has_plus ? ONLY_PLUS : NO_SCRAM);
 	if (login->kind == SW_SECRET_NONE)
 		return fail(login, NO_PASSWORD);
 	if (login->kind == SW_SECRET_MD5)
 		return fail(login, SCRAM_MD5);
+	/* Had the list been cut on its way, the node sees by "not offered" that it was. */
+	login->binding = !can_bind ? SW_SCRAM_UNBOUND : has_plus ? SW_SCRAM_BOUND : SW_SCRAM_NOT_OFFERED;
+	header = sw_scram_header(login->binding);
 	sw_scram_nonce(login->nonce);
 	sw_msg_bytes(&login->auth_message, BARE_START, strlen(BARE_START));
 	sw_msg_bytes(&login->auth_message, login->nonce, strlen(login->nonce));
-	sw_msg_text(&login->reply, SW_SCRAM_MECHANISM);
-	sw_msg_u32(&login->reply, (uint32_t)(strlen(HEADER) + sw_buf_len(&login->auth_message)));
-	sw_msg_bytes(&login->reply, HEADER, strlen(HEADER));
+	sw_msg_text(&login->reply,
+	        login->binding == SW_SCRAM_BOUND ? SW_SCRAM_MECHANISM_PLUS : SW_SCRAM_MECHANISM);
+	sw_msg_u32(&login->reply, (uint32_t)(strlen(header) + sw_buf_len(&login->auth_message)));
+	sw_msg_bytes(&login->reply, header, strlen(header));
 	sw_msg_bytes(&login->reply, sw_buf_data(&login->auth_message), sw_buf_len(&login->auth_message));
 	return send_in(login, CHALLENGED);
 }
@@ -211,6 +229,7 @@ static enum sw_login_step on_sasl_continue(struct sw_login *login, struct sw_rea
 	struct sw_scram_server_first first;
 	uint8_t proof[SW_SHA256_BYTES];
 	char message[SW_SCRAM_MESSAGE_MAX], text[SW_BASE64_TEXT_MAX(SW_SHA256_BYTES)];
+	char binding[SW_SCRAM_BINDING_TEXT_MAX];
 	const char *why;
 
 	if (sw_scram_server_first_parse(bytes, len, login->nonce, &first, &why) != SW_OK)
@@ -218,7 +237,8 @@ static enum sw_login_step on_sasl_continue(struct sw_login *login, struct sw_rea
 	why = find_keys(login, &first.salt);
 	if (why)
 		return fail(login, why);
-	message_len = sw_scram_client_final_write(first.nonce, message);
+	sw_scram_binding_write(login->binding, login->hash, login->hash_len, binding);
+	message_len = sw_scram_client_final_write(binding, first.nonce, message);
 	sw_msg_bytes(&login->auth_message, ",", 1);
 	sw_msg_bytes(&login->auth_message, bytes, len);
 	sw_msg_bytes(&login->auth_message, ",", 1);

@@ -19,9 +19,7 @@
 
 #define SECRET_PREFIX SW_SCRAM_MECHANISM "$"
 
-/* The gs2 header of client-first ("n,," or "y,,") comes back in client-final as base64. */
-#define HEADER_N_BASE64 "biws"
-#define HEADER_Y_BASE64 "eSws"
+#define NO_COMMA "the first SCRAM message has no comma behind its channel binding flag"
 
 struct cursor {
 	const char *at, *end;
@@ -215,12 +213,72 @@ enum sw_err sw_scram_check_proof(const struct sw_scram_keys *keys, const void *a
 	return err;
 }
 
+const char *sw_scram_header(char binding)
+{
+	switch (binding) {
+	case SW_SCRAM_BOUND:
+		return SW_SCRAM_HEADER_BOUND;
+	case SW_SCRAM_NOT_OFFERED:
+		return "y,,";
+	default:
+		return "n,,";
+	}
+}
+
+void sw_scram_binding_write(
+        char binding, const uint8_t *hash, size_t len, char ret_text[SW_SCRAM_BINDING_TEXT_MAX])
+{
+	uint8_t bytes[sizeof(SW_SCRAM_HEADER_BOUND) - 1 + SW_BINDING_BYTES_MAX];
+	const char *header = sw_scram_header(binding);
+	size_t header_len = strlen(header);
+
+	assert(len <= SW_BINDING_BYTES_MAX);
+	memcpy(bytes, header, header_len);
+	if (binding != SW_SCRAM_BOUND)
+		len = 0;
+	if (len > 0)
+		memcpy(bytes + header_len, hash, len);
+	sw_base64_encode(bytes, header_len + len, ret_text);
+}
+
+bool sw_scram_is_bound(struct sw_scram_span binding, const uint8_t *hash, size_t len)
+{
+	char expected[SW_SCRAM_BINDING_TEXT_MAX];
+
+	sw_scram_binding_write(SW_SCRAM_BOUND, hash, len, expected);
+	return len > 0 && binding.len == strlen(expected) &&
+	       sw_digest_is_equal(binding.at, expected, binding.len);
+}
+
 void sw_scram_nonce(char ret_text[SW_SCRAM_NONCE_TEXT_MAX])
 {
 	uint8_t bytes[SW_SCRAM_NONCE_BYTES];
 
 	sw_digest_random(bytes, sizeof(bytes));
 	sw_base64_encode(bytes, sizeof(bytes), ret_text);
+}
+
+/* The flag of channel binding, with "=type" where it is bound, and the comma behind. */
+static enum sw_err take_flag(struct cursor *cursor, char *ret_binding, const char **why)
+{
+	struct sw_scram_span type;
+	char binding = *cursor->at;
+
+	if (binding == SW_SCRAM_BOUND) {
+		if (!take_attribute(cursor, SW_SCRAM_BOUND, &type) || !is_span(type, SW_SCRAM_BINDING_TYPE))
+			return refuse(why,
+			        "the client asks for another channel binding than " SW_SCRAM_BINDING_TYPE);
+	} else if (binding == SW_SCRAM_UNBOUND || binding == SW_SCRAM_NOT_OFFERED) {
+		type = take_until(cursor, ',');
+		if (type.len != 1)
+			return refuse(why, NO_COMMA);
+	} else {
+		return refuse(why, "the first SCRAM message has an unknown channel binding flag");
+	}
+	if (cursor->at[-1] != ',')
+		return refuse(why, NO_COMMA);
+	*ret_binding = binding;
+	return SW_OK;
 }
 
 enum sw_err sw_scram_client_first_parse(
@@ -232,14 +290,8 @@ enum sw_err sw_scram_client_first_parse(
 
 	if (!is_text(bytes, len))
 		return refuse(why, "the first SCRAM message is empty, too long or contains a NUL");
-	first.binding = *cursor.at;
-	if (first.binding == 'p')
-		return refuse(why, "the client insists on channel binding, which was not offered");
-	if (first.binding != 'n' && first.binding != 'y')
-		return refuse(why, "the first SCRAM message has an unknown channel binding flag");
-	cursor.at++;
-	if (cursor.at == cursor.end || *cursor.at++ != ',')
-		return refuse(why, "the first SCRAM message has no comma behind its channel binding flag");
+	if (take_flag(&cursor, &first.binding, why) != SW_OK)
+		return SW_ERR_PROTOCOL;
 	if (cursor.at < cursor.end && *cursor.at == 'a')
 		return refuse(why, "the client asks for an authorization identity, which is not supported");
 	if (cursor.at == cursor.end || *cursor.at++ != ',')
@@ -290,12 +342,14 @@ enum sw_err sw_scram_client_final_parse(const void *bytes, size_t len, char bind
 	struct cursor cursor = {bytes, (const char *)bytes + len};
 	struct sw_scram_client_final final;
 	struct sw_scram_span value;
+	char expected[SW_SCRAM_BINDING_TEXT_MAX];
 
 	if (!is_text(bytes, len))
 		return refuse(why, "the last SCRAM message is empty, too long or contains a NUL");
-	if (!take_attribute(&cursor, 'c', &value))
+	if (!take_attribute(&cursor, 'c', &final.binding))
 		return refuse(why, "the last SCRAM message has no channel binding attribute");
-	if (!is_span(value, binding == 'y' ? HEADER_Y_BASE64 : HEADER_N_BASE64))
+	sw_scram_binding_write(binding, NULL, 0, expected);
+	if (binding != SW_SCRAM_BOUND && !is_span(final.binding, expected))
 		return refuse(why, "the last SCRAM message has another channel binding than the first");
 	if (!take_attribute(&cursor, 'r', &value) || !is_span(value, nonce))
 		return refuse(why, "the last SCRAM message has another nonce than this exchange");
@@ -340,10 +394,9 @@ size_t sw_scram_server_first_write(const char *nonce, const struct sw_scram_salt
 	return (size_t)len;
 }
 
-size_t sw_scram_client_final_write(struct sw_scram_span nonce, char *text)
+size_t sw_scram_client_final_write(const char *binding, struct sw_scram_span nonce, char *text)
 {
-	int len = snprintf(
-	        text, SW_SCRAM_MESSAGE_MAX, "c=" HEADER_N_BASE64 ",r=%.*s", (int)nonce.len, nonce.at);
+	int len = snprintf(text, SW_SCRAM_MESSAGE_MAX, "c=%s,r=%.*s", binding, (int)nonce.len, nonce.at);
 
 	assert(len > 0 && len < SW_SCRAM_MESSAGE_MAX);
 	return (size_t)len;

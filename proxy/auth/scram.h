@@ -1,7 +1,7 @@
 /*
- * SCRAM-SHA-256 (RFC 5802, RFC 7677) as PostgreSQL speaks it: keys, proofs and the four messages of both
- * roles. No state, no randomness: nonces come from the caller. Parsers take any bytes; spans point into what
- * was parsed.
+ * SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677) as PostgreSQL speaks them: keys, proofs and the
+ * four messages of both roles. No state, no randomness: nonces come from the caller. Parsers take any bytes;
+ * spans point into what was parsed.
  */
 #ifndef SW_AUTH_SCRAM_H
 #define SW_AUTH_SCRAM_H
@@ -10,10 +10,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proxy/auth/binding.h"
 #include "proxy/auth/digest.h"
 #include "proxy/base/err.h"
 
-#define SW_SCRAM_MECHANISM "SCRAM-SHA-256"
+#define SW_SCRAM_MECHANISM      "SCRAM-SHA-256"
+#define SW_SCRAM_MECHANISM_PLUS SW_SCRAM_MECHANISM "-PLUS"
+
+/*
+ * What the client says about channel binding, the first byte of client-first: it cannot; it could, but the
+ * server did not offer it; it does, and names the one type that PostgreSQL knows.
+ */
+#define SW_SCRAM_UNBOUND     'n'
+#define SW_SCRAM_NOT_OFFERED 'y'
+#define SW_SCRAM_BOUND       'p'
 
 /* PostgreSQL's defaults: bytes of salt, rounds of PBKDF2, random bytes of a nonce. */
 #define SW_SCRAM_SALT_BYTES  16
@@ -35,6 +45,11 @@
 /* Room for a nonce of our own as text, with the NUL. */
 #define SW_SCRAM_NONCE_TEXT_MAX SW_BASE64_TEXT_MAX(SW_SCRAM_NONCE_BYTES)
 
+/* The longest gs2 header, and room for the channel binding of client-final as text: the header and a hash. */
+#define SW_SCRAM_BINDING_TYPE     "tls-server-end-point"
+#define SW_SCRAM_HEADER_BOUND     "p=" SW_SCRAM_BINDING_TYPE ",,"
+#define SW_SCRAM_BINDING_TEXT_MAX SW_BASE64_TEXT_MAX(sizeof(SW_SCRAM_HEADER_BOUND) - 1 + SW_BINDING_BYTES_MAX)
+
 struct sw_scram_span {
 	const char *at;
 	size_t len;
@@ -53,7 +68,7 @@ struct sw_scram_keys {
 };
 
 struct sw_scram_client_first {
-	char binding; /* 'n' or 'y', the gs2 flag */
+	char binding; /* SW_SCRAM_UNBOUND, _NOT_OFFERED or _BOUND */
 	struct sw_scram_span bare, nonce;
 };
 
@@ -63,6 +78,7 @@ struct sw_scram_server_first {
 };
 
 struct sw_scram_client_final {
+	struct sw_scram_span binding; /* base64; with SW_SCRAM_BOUND the caller asks sw_scram_is_bound */
 	struct sw_scram_span without_proof;
 	uint8_t proof[SW_SHA256_BYTES];
 };
@@ -87,6 +103,14 @@ void sw_scram_signature(const struct sw_scram_keys *keys, const void *auth_messa
 enum sw_err sw_scram_check_proof(const struct sw_scram_keys *keys, const void *auth_message, size_t len,
         const uint8_t proof[SW_SHA256_BYTES], uint8_t ret_client_key[SW_SHA256_BYTES]) SW_MUST_USE;
 
+/* The gs2 header, with which client-first begins. */
+const char *sw_scram_header(char binding);
+/* What client-final repeats: the header and, with SW_SCRAM_BOUND, the hash of the server's certificate. */
+void sw_scram_binding_write(
+        char binding, const uint8_t *hash, size_t len, char ret_text[SW_SCRAM_BINDING_TEXT_MAX]);
+/* Whether the client is bound to the very certificate with this hash. */
+bool sw_scram_is_bound(struct sw_scram_span binding, const uint8_t *hash, size_t len) SW_MUST_USE;
+
 /* A fresh nonce as text: printable, without commas. */
 void sw_scram_nonce(char ret_text[SW_SCRAM_NONCE_TEXT_MAX]);
 
@@ -96,7 +120,7 @@ enum sw_err sw_scram_client_first_parse(
 /* client_nonce: ours, NUL-ended; the server's must begin with it and be longer. */
 enum sw_err sw_scram_server_first_parse(const void *bytes, size_t len, const char *client_nonce,
         struct sw_scram_server_first *ret_first, const char **why) SW_MUST_USE;
-/* binding: of client-first; nonce: both halves, NUL-ended. */
+/* binding: of client-first; nonce: both halves, NUL-ended. A hash is not looked at: sw_scram_is_bound. */
 enum sw_err sw_scram_client_final_parse(const void *bytes, size_t len, char binding, const char *nonce,
         struct sw_scram_client_final *ret_final, const char **why) SW_MUST_USE;
 enum sw_err sw_scram_server_final_parse(
@@ -104,7 +128,7 @@ enum sw_err sw_scram_server_final_parse(
 
 /* Writers: text has room for SW_SCRAM_MESSAGE_MAX; they return the length without the NUL. */
 size_t sw_scram_server_first_write(const char *nonce, const struct sw_scram_salt *salt, char *text);
-/* Without ",p=". The header is always the one of a client without channel binding. */
-size_t sw_scram_client_final_write(struct sw_scram_span nonce, char *text);
+/* Without ",p=". binding: as sw_scram_binding_write made it. */
+size_t sw_scram_client_final_write(const char *binding, struct sw_scram_span nonce, char *text);
 
 #endif

@@ -31,6 +31,12 @@
 #define TOO_COSTLY "the user's SCRAM secret has too many iterations for auth_type plain: use scram-sha-256"
 #define NO_MD5     "OpenSSL does not offer MD5 (FIPS?): use auth_type scram-sha-256"
 #define NOT_A_TEXT "the password message is not one text that ends in a NUL"
+#define NOT_BOUND  "the client chose SCRAM-SHA-256-PLUS, but sends no channel binding"
+#define BOUND      "the client insists on channel binding, but did not choose SCRAM-SHA-256-PLUS"
+#define DOWNGRADE                                                                                            \
+	"the client was not shown that channel binding is offered: something may stand between it and us"
+#define OTHER_CHANNEL                                                                                        \
+	"the client is bound to another certificate than ours: something may stand between it and us"
 
 enum state { CREATED, PLAIN_PASSWORD, MD5_PASSWORD, SCRAM_INITIAL, SCRAM_FIRST, SCRAM_PROOF, ENDED };
 #define STATE_COUNT (ENDED + 1)
@@ -46,6 +52,9 @@ struct sw_verifier {
 	uint8_t md5_salt[SW_MD5_SALT_BYTES];
 	struct sw_scram_salt salt;
 	struct sw_scram_keys scram;
+	uint8_t hash[SW_BINDING_BYTES_MAX]; /* of our certificate */
+	size_t hash_len;                    /* 0 without TLS: there is nothing to bind to */
+	bool is_plus;                       /* the mechanism that the client chose */
 	char binding;
 	char nonce[SW_SCRAM_NONCE_MAX + SW_SCRAM_NONCE_TEXT_MAX]; /* the client's and ours */
 	struct sw_buf auth_message, reply;
@@ -88,6 +97,14 @@ void sw_verifier_use_keys(struct sw_verifier *verifier, struct sw_auth_keys *key
 		return;
 	sw_auth_keys_unref(verifier->keys);
 	verifier->keys = sw_auth_keys_ref(keys);
+}
+
+void sw_verifier_use_binding(struct sw_verifier *verifier, const uint8_t *hash, size_t len)
+{
+	assert(verifier->state == CREATED && len <= sizeof(verifier->hash));
+	if (len > 0)
+		memcpy(verifier->hash, hash, len);
+	verifier->hash_len = len;
 }
 
 static enum sw_auth_step fail(struct sw_verifier *verifier, const char *reason)
@@ -134,6 +151,8 @@ static enum sw_auth_step ask_scram(struct sw_verifier *verifier)
 		verifier->doom = ONLY_MD5;
 	assert(err == SW_OK); /* the kind says that the secret parses; the salt is ours */
 	sw_msg_u32(&verifier->reply, SW_CODE_SASL);
+	if (verifier->hash_len > 0) /* first, as PostgreSQL does */
+		sw_msg_text(&verifier->reply, SW_SCRAM_MECHANISM_PLUS);
 	sw_msg_text(&verifier->reply, SW_SCRAM_MECHANISM);
 	sw_msg_u8(&verifier->reply, 0);
 	verifier->state = SCRAM_INITIAL;
@@ -243,6 +262,10 @@ static enum sw_auth_step on_scram_first(struct sw_verifier *verifier, const uint
 
 	if (sw_scram_client_first_parse(body, len, &first, &why) != SW_OK)
 		return breaks(verifier, why);
+	if (verifier->is_plus != (first.binding == SW_SCRAM_BOUND))
+		return breaks(verifier, verifier->is_plus ? NOT_BOUND : BOUND);
+	if (first.binding == SW_SCRAM_NOT_OFFERED && verifier->hash_len > 0)
+		return fail(verifier, DOWNGRADE);
 	verifier->binding = first.binding;
 	memcpy(verifier->nonce, first.nonce.at, first.nonce.len);
 	sw_scram_nonce(verifier->nonce + first.nonce.len);
@@ -266,7 +289,8 @@ static enum sw_auth_step on_scram_initial(struct sw_verifier *verifier, const ui
 
 	if (reader.failed)
 		return breaks(verifier, "the client's choice of a SASL mechanism is cut short");
-	if (strcmp(mechanism, SW_SCRAM_MECHANISM) != 0)
+	verifier->is_plus = verifier->hash_len > 0 && strcmp(mechanism, SW_SCRAM_MECHANISM_PLUS) == 0;
+	if (!verifier->is_plus && strcmp(mechanism, SW_SCRAM_MECHANISM) != 0)
 		return breaks(verifier, "the client chose a SASL mechanism that was not offered");
 	if (data_len == NO_DATA && sw_reader_left(&reader) == 0) {
 		sw_msg_u32(&verifier->reply, SW_CODE_SASL_CONTINUE);
@@ -290,6 +314,8 @@ static enum sw_auth_step on_scram_proof(struct sw_verifier *verifier, const uint
 
 	if (sw_scram_client_final_parse(body, len, verifier->binding, verifier->nonce, &final, &why) != SW_OK)
 		return breaks(verifier, why);
+	if (verifier->is_plus && !sw_scram_is_bound(final.binding, verifier->hash, verifier->hash_len))
+		return fail(verifier, OTHER_CHANNEL);
 	record(verifier, final.without_proof.at, final.without_proof.len);
 	err = sw_scram_check_proof(&verifier->scram, sw_buf_data(signed_over), sw_buf_len(signed_over),
 	        final.proof, verifier->scram.client);

@@ -9,7 +9,7 @@ from source import ROOT, c_files, exit_code, fault, includes_of
 # What its headers look like: where it may be included (patterns of paths from the root).
 LIBRARIES = {
     "libpq-fe.h": ("lagmon/link.h",),
-    "openssl/*": ("proxy/auth/digest.c",),
+    "openssl/*": ("proxy/auth/digest.c", "proxy/auth/binding.c", "proxy/net/tls.c", "proxy/net/tls.h"),
     "stringprep.h": ("proxy/auth/saslprep.c",),
     "ini.h": ("proxy/config_load.c",),
     "hiredis*": (),

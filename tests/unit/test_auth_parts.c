@@ -161,7 +161,7 @@ static void test_rfc7677_example(void **state)
 	assert_memory_equal(keys.stored, stored.stored, sizeof(keys.stored));
 	assert_memory_equal(keys.server, stored.server, sizeof(keys.server));
 	assert_int_equal(
-	        sw_scram_client_final_write(server_first.nonce, text), strlen("c=biws,r=" RFC_NONCE));
+	        sw_scram_client_final_write("biws", server_first.nonce, text), strlen("c=biws,r=" RFC_NONCE));
 	sw_scram_proof(&keys, auth_message, len, bytes);
 	assert_bytes_base64(bytes, RFC_PROOF);
 	assert_int_equal(sw_scram_client_final_parse(RFC_CLIENT_FINAL, strlen(RFC_CLIENT_FINAL), 'n',
