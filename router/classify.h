@@ -47,7 +47,7 @@ enum sw_verdict_flag {
 	SW_V_UNPARSED = 1u << 18,   /* the grammar refused it: the primary decides what is wrong with it */
 	SW_V_LOCAL = 1u << 19,      /* with SEAWALL: SET LOCAL */
 	SW_V_CALLS = 1u << 20,      /* the verdict rests on the catalog: classify again when that changes */
-	SW_V_DEALLOCATE = 1u << 21, /* DEALLOCATE, alone in its text; names[0] = the statement, "" = ALL */
+	SW_V_DEALLOCATE = 1u << 21, /* DEALLOCATE; alone in its text names[0] = the statement, "" = ALL */
 	SW_V_RESET = 1u << 22,      /* with SETS: RESET x or SET x TO DEFAULT, alone in its text */
 };
 

@@ -11,13 +11,16 @@
 #include <uthash.h>
 
 #include "proxy/base/mem.h"
+#include "proxy/pool/settings.h"
 #include "router/verdicts.h"
+
+#define PREFIX "sw_"
 
 struct kept_plan {
 	struct sw_plan plan;
 	UT_hash_handle hh;
 	size_t key_len;
-	uint8_t key[]; /* the statement's address, then the types */
+	uint8_t key[]; /* struct sw_plan_key, then the types */
 };
 
 struct sw_plans {
@@ -49,24 +52,25 @@ void sw_plans_free(struct sw_plans *plans)
 	sw_mem_free(plans);
 }
 
-struct sw_plan *sw_plans_get(struct sw_plans *plans, struct sw_statement *statement, const uint8_t *types,
+struct sw_plan *sw_plans_get(struct sw_plans *plans, const struct sw_plan_key *key, const uint8_t *types,
 	uint16_t type_count)
 {
-	size_t types_len = (size_t)type_count * 4, key_len = sizeof(statement) + types_len;
+	size_t types_len = (size_t)type_count * 4, key_len = sizeof(*key) + types_len;
 	struct kept_plan *made = sw_mem_zalloc(sizeof(*made) + key_len), *found;
 
-	memcpy(made->key, &statement, sizeof(statement));
+	memcpy(made->key, key, sizeof(*key));
 	if (types_len > 0)
-		memcpy(made->key + sizeof(statement), types, types_len);
+		memcpy(made->key + sizeof(*key), types, types_len);
 	HASH_FIND(hh, plans->kept, made->key, key_len, found);
 	if (found) {
 		sw_mem_free(made);
 		return sw_plan_ref(&found->plan);
 	}
-	sw_statement_ref(statement);
+	sw_statement_ref(key->statement);
 	made->key_len = key_len;
-	made->plan = (struct sw_plan){.statement = statement,
-		.types = made->key + sizeof(statement),
+	made->plan = (struct sw_plan){.statement = key->statement,
+		.settings = sw_settings_ref(key->settings),
+		.types = made->key + sizeof(*key),
 		.type_count = type_count,
 		.id = ++plans->last_id,
 		.refs = 1};
@@ -88,12 +92,18 @@ void sw_plan_unref(struct sw_plans *plans, struct sw_plan *plan)
 		return;
 	HASH_DEL(plans->kept, kept);
 	sw_statement_unref(plan->statement);
+	sw_settings_unref(plan->settings);
 	sw_mem_free(kept);
 }
 
 void sw_plan_name(const struct sw_plan *plan, char out[SW_PLAN_NAME_MAX])
 {
-	snprintf(out, SW_PLAN_NAME_MAX, "sw_%x", plan->id);
+	snprintf(out, SW_PLAN_NAME_MAX, PREFIX "%x", plan->id);
+}
+
+bool sw_plan_name_is_ours(const char *name)
+{
+	return strncmp(name, PREFIX, strlen(PREFIX)) == 0;
 }
 
 static struct sw_held_plan *find_held(struct sw_plan_set *set, const struct sw_plan *plan)

@@ -10,11 +10,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct sw_settings;
 struct sw_statement;
 struct sw_plans;
 
+/* What makes two plans the same, apart from the types. */
+struct sw_plan_key {
+	struct sw_statement *statement;
+	struct sw_settings *settings;   /* that Parse depends on, interned */
+	uint64_t owner;                 /* number of the one session that may use it; 0 = all may */
+};
+
 struct sw_plan {
 	struct sw_statement *statement; /* a reference: text and verdict */
+	struct sw_settings *settings;   /* a reference */
 	const uint8_t *types;           /* type_count object ids, big-endian */
 	uint16_t type_count;
 	uint32_t id;                    /* never used again */
@@ -27,12 +36,14 @@ struct sw_plan {
 struct sw_plans *sw_plans_new(void);
 void sw_plans_free(struct sw_plans *plans); /* every plan has been released */
 
-/* The plan for a text and types (4 bytes each, as Parse carries them); a reference. */
-struct sw_plan *sw_plans_get(struct sw_plans *plans, struct sw_statement *statement, const uint8_t *types,
+/* The plan for a key and types (4 bytes each, as Parse carries them); a reference. */
+struct sw_plan *sw_plans_get(struct sw_plans *plans, const struct sw_plan_key *key, const uint8_t *types,
 	uint16_t type_count);
 struct sw_plan *sw_plan_ref(struct sw_plan *plan);
 void sw_plan_unref(struct sw_plans *plans, struct sw_plan *plan); /* takes NULL */
 void sw_plan_name(const struct sw_plan *plan, char out[SW_PLAN_NAME_MAX]);
+/* Could it be the name of a plan? */
+bool sw_plan_name_is_ours(const char *name);
 
 /* The plans that one server connection holds, oldest use first. */
 struct sw_plan_set {

@@ -6,6 +6,7 @@
  */
 #include "proxy/pool/pool.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,15 @@
 
 /* Between dials to a node that refused the last one. */
 #define REDIAL_NS (250 * SW_NS_PER_MS)
+
+/* A pool gives up a place for another pool or worker that waits at most this often … */
+#define YIELD_NS (100 * SW_NS_PER_MS)
+
+/* … and while sessions of its own wait, none that has not served them for so long. */
+#define TENURE_NS SW_NS_PER_S
+
+/* And does not take it back for so long while they wait: they look four times a second. */
+#define YIELDED_NS (400 * SW_NS_PER_MS)
 
 static struct sw_quota *quota_for(const char *kind, const char *a, const char *b, const char *c)
 {
@@ -47,6 +57,7 @@ struct sw_pool *sw_pool_get(struct sw_engine *engine, int node, struct sw_databa
 	pool->engine = engine;
 	pool->database = database;
 	pool->quotas[0] = quota_for("pool", engine->config->nodes[node].name, key.dbname, key.user);
+	pool->mark = sw_quota_new_mark();
 	/* These two hold over all nodes. */
 	pool->quotas[1] = quota_for("database", key.dbname, "", "");
 	pool->quotas[2] = quota_for("user", key.user, "", "");
@@ -66,7 +77,7 @@ static bool take_places(struct sw_pool *pool)
 	uint32_t limits[3] = {pool->database->pool_size, config->max_db_connections, config->max_user_connections};
 
 	for (int i = 0; i < 3; i++) {
-		if (sw_quota_take(pool->quotas[i], limits[i]))
+		if (sw_quota_take(pool->quotas[i], limits[i], pool->mark))
 			continue;
 		while (--i >= 0)
 			sw_quota_give(pool->quotas[i]);
@@ -81,10 +92,28 @@ static void give_places(struct sw_pool *pool)
 		sw_quota_give(pool->quotas[i]);
 }
 
-static bool are_places_wanted(const struct sw_pool *pool)
+static bool do_others_want(const struct sw_pool *pool)
 {
-	return sw_quota_is_wanted(pool->quotas[0]) || sw_quota_is_wanted(pool->quotas[1]) ||
-	       sw_quota_is_wanted(pool->quotas[2]);
+	for (int i = 0; i < 3; i++)
+		if (sw_quota_is_wanted(pool->quotas[i], pool->mark))
+			return true;
+	return false;
+}
+
+/* Is it time to close this unused connection, so that another pool or worker can open one? */
+static bool must_yield(struct sw_pool *pool, const struct sw_server *server, int64_t now_ns)
+{
+	if (now_ns - pool->yielded_ns < YIELD_NS || !do_others_want(pool))
+		return false;
+	if (pool->waiter_count > 0 && now_ns - server->established_ns < TENURE_NS)
+		return false;
+	pool->yielded_ns = now_ns;
+	return true;
+}
+
+static bool has_just_yielded(const struct sw_pool *pool, int64_t now_ns)
+{
+	return now_ns - pool->yielded_ns < YIELDED_NS && do_others_want(pool);
 }
 
 static bool may_dial(const struct sw_pool *pool, int64_t now_ns)
@@ -102,7 +131,11 @@ static bool may_dial(const struct sw_pool *pool, int64_t now_ns)
 /* Opens as many connections as there are sessions that none will serve. */
 static void fill(struct sw_pool *pool, uint32_t wanted)
 {
-	while (pool->counts[SW_PLACE_OPENING] < wanted && may_dial(pool, sw_clock_ns()) && take_places(pool)) {
+	int64_t now_ns = sw_clock_ns();
+
+	if (has_just_yielded(pool, now_ns))
+		return;
+	while (pool->counts[SW_PLACE_OPENING] < wanted && may_dial(pool, now_ns) && take_places(pool)) {
 		struct sw_server *server = sw_server_open(pool->engine, pool);
 
 		sw_list_push_back(&pool->places[SW_PLACE_OPENING], &server->entry);
@@ -202,7 +235,10 @@ void sw_pool_forget(struct sw_pool_waiter *waiter)
 	if (!waiter->pool || sw_list_is_empty(&waiter->entry))
 		return;
 	sw_list_remove(&waiter->entry);
-	waiter->pool->waiter_count--;
+	if (--waiter->pool->waiter_count > 0)
+		return;
+	for (int i = 0; i < 3; i++)
+		sw_quota_unwant(waiter->pool->quotas[i], waiter->pool->mark);
 }
 
 static struct sw_pool_waiter *first_waiter(struct sw_pool *pool)
@@ -227,6 +263,7 @@ static void offer(struct sw_pool *pool, struct sw_server *server)
 
 void sw_pool_give_back(struct sw_server *server)
 {
+	assert(sw_buf_len(&server->engine->assembly) == 0); /* the next session builds its messages there */
 	struct sw_pool *pool = server->pool;
 	int64_t now_ns = sw_clock_ns();
 	enum sw_server_end why;
@@ -236,7 +273,7 @@ void sw_pool_give_back(struct sw_server *server)
 		sw_server_close(server, why);
 		return;
 	}
-	if (pool->waiter_count == 0 && are_places_wanted(pool)) {
+	if (must_yield(pool, server, now_ns)) {
 		sw_server_close(server, SW_SERVER_END_QUOTA);
 		return;
 	}
@@ -388,7 +425,7 @@ static void retire_idle(struct sw_pool *pool, int64_t now_ns)
 
 		if (is_spent(server, now_ns, &why))
 			sw_server_close(server, why);
-		else if (pool->waiter_count == 0 && are_places_wanted(pool))
+		else if (must_yield(pool, server, now_ns))
 			sw_server_close(server, SW_SERVER_END_QUOTA);
 		else if (idle_ns > 0 && now_ns - server->idle_since_ns > idle_ns &&
 			 pool->counts[SW_PLACE_IDLE] + pool->counts[SW_PLACE_USED] > config->min_pool_size)
@@ -429,6 +466,7 @@ void sw_pools_tick(struct sw_engine *engine, int64_t now_ns)
 {
 	struct sw_pool *pool, *after;
 
+	sw_cancels_time_out(engine, now_ns);
 	HASH_ITER(hh, engine->pools, pool, after) {
 		uint32_t open = pool->counts[SW_PLACE_IDLE] + pool->counts[SW_PLACE_USED];
 		uint32_t least = engine->config->min_pool_size;
@@ -444,10 +482,37 @@ void sw_pools_tick(struct sw_engine *engine, int64_t now_ns)
 	}
 }
 
+/*
+ * Another node is the primary now: what is still held on the old one may not go on writing there, nor take what it reads
+ * for the present state (T80, T90).
+ */
+static void close_earlier_primary(struct sw_pool *pool)
+{
+	struct sw_server *found;
+
+	do {
+		found = NULL;
+		SW_LIST_EACH(&pool->places[SW_PLACE_USED], at, after) {
+			struct sw_server *server = SW_CONTAINER_OF(at, struct sw_server, entry);
+
+			if (server->is_primary && server->epoch != pool->engine->view.epoch)
+				found = server;
+		}
+		/* Its end may start or end others: look anew. */
+		if (found)
+			sw_server_close(found, SW_SERVER_END_EPOCH);
+	} while (found);
+}
+
 void sw_pools_on_view(struct sw_engine *engine)
 {
 	struct sw_pool *pool, *after;
 
+	if (engine->epoch_seen != engine->view.epoch) {
+		engine->epoch_seen = engine->view.epoch;
+		HASH_ITER(hh, engine->pools, pool, after)
+			close_earlier_primary(pool);
+	}
 	HASH_ITER(hh, engine->pools, pool, after) {
 		if (pool->counts[SW_PLACE_OPENING] > 0)
 			SW_LIST_EACH(&pool->places[SW_PLACE_OPENING], at, next)
@@ -460,6 +525,7 @@ void sw_pools_close_all(struct sw_engine *engine)
 {
 	struct sw_pool *pool, *after;
 
+	sw_cancels_time_out(engine, INT64_MAX);
 	HASH_ITER(hh, engine->pools, pool, after) {
 		for (int i = 0; i < SW_PLACES; i++)
 			while (!sw_list_is_empty(&pool->places[i]))

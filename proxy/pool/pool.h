@@ -40,6 +40,8 @@ struct sw_pool {
 	struct sw_engine *engine;
 	struct sw_database *database;
 	struct sw_quota *quotas[3];     /* of the (node, database, user), the database, the user */
+	uint64_t mark;                  /* in the quotas */
+	int64_t yielded_ns;             /* when it last gave a place up for others */
 	struct sw_list places[SW_PLACES]; /* server connections by where they stand */
 	uint32_t counts[SW_PLACES];
 	struct sw_list waiters;

@@ -11,7 +11,7 @@
 struct sw_quota {
 	struct sw_quota *next;
 	_Atomic uint32_t used;
-	_Atomic bool is_wanted; /* a hint: stale values close one idle connection too many, or one turn later */
+	_Atomic uint64_t wanted; /* marks; a hint: a stale one closes a connection too many, or a turn later */
 	char name[];
 };
 
@@ -52,18 +52,25 @@ void sw_quota_free_all(void)
 	}
 }
 
-bool sw_quota_take(struct sw_quota *quota, uint32_t limit)
+uint64_t sw_quota_new_mark(void)
+{
+	static _Atomic uint32_t count;
+
+	return UINT64_C(1) << (atomic_fetch_add_explicit(&count, 1, memory_order_relaxed) % 64);
+}
+
+bool sw_quota_take(struct sw_quota *quota, uint32_t limit, uint64_t mark)
 {
 	uint32_t used = atomic_load_explicit(&quota->used, memory_order_relaxed);
 
 	do {
 		if (limit > 0 && used >= limit) {
-			atomic_store_explicit(&quota->is_wanted, true, memory_order_relaxed);
+			atomic_fetch_or_explicit(&quota->wanted, mark, memory_order_relaxed);
 			return false;
 		}
 	} while (!atomic_compare_exchange_weak_explicit(&quota->used, &used, used + 1, memory_order_relaxed,
 		memory_order_relaxed));
-	atomic_store_explicit(&quota->is_wanted, false, memory_order_relaxed);
+	sw_quota_unwant(quota, mark);
 	return true;
 }
 
@@ -79,7 +86,13 @@ uint32_t sw_quota_used(const struct sw_quota *quota)
 	return atomic_load_explicit(&quota->used, memory_order_relaxed);
 }
 
-bool sw_quota_is_wanted(const struct sw_quota *quota)
+void sw_quota_unwant(struct sw_quota *quota, uint64_t mark)
 {
-	return atomic_load_explicit(&quota->is_wanted, memory_order_relaxed);
+	if (atomic_load_explicit(&quota->wanted, memory_order_relaxed) & mark)
+		atomic_fetch_and_explicit(&quota->wanted, ~mark, memory_order_relaxed);
+}
+
+bool sw_quota_is_wanted(const struct sw_quota *quota, uint64_t mark)
+{
+	return (atomic_load_explicit(&quota->wanted, memory_order_relaxed) & ~mark) != 0;
 }

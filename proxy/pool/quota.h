@@ -3,8 +3,8 @@
  * Touched only when a server connection is opened or closed, never on the path of a query.
  *
  * A quota is a count that all workers change (relaxed atomics: the count alone carries the meaning, nothing else is
- * published by it) under a limit that a reload may change. A worker that was refused leaves its mark; whoever gives a place
- * back, or holds one idle, sees the mark and closes, so a worker never starves beside idle connections of another.
+ * published by it) under a limit that a reload may change. Who is refused leaves his mark until he is served or gives up;
+ * who has places sees the marks of others and gives one up now and then, so that nobody starves beside another.
  */
 #ifndef SW_POOL_QUOTA_H
 #define SW_POOL_QUOTA_H
@@ -19,12 +19,17 @@ struct sw_quota *sw_quota_named(const char *name);
 /* Frees all; when no worker runs any more. */
 void sw_quota_free_all(void);
 
-/* Takes a place where fewer than limit are taken (0 = no limit); else marks the quota as wanted and returns false. */
-bool sw_quota_take(struct sw_quota *quota, uint32_t limit);
+/* A mark for one who takes: one bit. After 64 they are used again, and two with the same one wait a little longer. */
+uint64_t sw_quota_new_mark(void);
+
+/* Takes a place where fewer than limit are taken (0 = no limit); else leaves the mark (0 = none) and returns false. */
+bool sw_quota_take(struct sw_quota *quota, uint32_t limit, uint64_t mark);
 void sw_quota_give(struct sw_quota *quota);
 uint32_t sw_quota_used(const struct sw_quota *quota);
 
-/* Somebody was refused since the last take that succeeded. Any thread. */
-bool sw_quota_is_wanted(const struct sw_quota *quota);
+/* Takes the mark away: nobody waits under it any more. */
+void sw_quota_unwant(struct sw_quota *quota, uint64_t mark);
+/* Does somebody else wait for a place? Any thread. */
+bool sw_quota_is_wanted(const struct sw_quota *quota, uint64_t mark);
 
 #endif

@@ -258,6 +258,7 @@ void sw_server_check_proof(struct sw_server *server)
 	}
 	sw_engine_unwant_sample(server->engine);
 	server->is_proven = true;
+	server->is_primary = seen->role == SW_ROLE_PRIMARY;
 	server->epoch = server->engine->view.epoch;
 	server->state = SW_SERVER_IDLE;
 	sw_pool_on_ready(server);
@@ -325,8 +326,11 @@ static void on_message(struct sw_server *server, char type, const uint8_t *body,
 		on_parameter_status(server, body, len);
 		return;
 	case 'N':
+		return; /* to nobody: no session holds the connection, or Seawall asked itself (T68) */
 	case 'A':
-		return; /* to nobody: no session holds the connection, or Seawall asked itself (T68, T70) */
+		if (server->session) /* else it is for somebody who has left (T70) */
+			session_hooks->on_notification(server->session, body - SW_HEADER_BYTES, len + SW_HEADER_BYTES);
+		return;
 	case 'R':
 		if (server->state == SW_SERVER_LOGIN && server->login)
 			on_login_request(server, body, len);
@@ -358,12 +362,29 @@ static void on_message(struct sw_server *server, char type, const uint8_t *body,
 	}
 }
 
+/* What is left of a row that is too long for a round. */
+static void skip(struct sw_server *server, const uint8_t **bytes, size_t *len)
+{
+	size_t now = *len < server->pass ? *len : server->pass;
+
+	*bytes += now;
+	*len -= now;
+	server->pass -= now;
+}
+
 /* Cuts bytes into whole messages; stops where a session has the connection, or it has ended. */
 static void on_messages(struct sw_server *server, const uint8_t *bytes, size_t len)
 {
+	skip(server, &bytes, &len);
 	while (len >= SW_HEADER_BYTES && server->state != SW_SERVER_CLOSING && server->state != SW_SERVER_LINKED) {
 		uint32_t length = sw_get_u32(bytes + 1);
 
+		if (server->round && bytes[0] == 'D' && length > PARTIAL_BYTES_MAX && length <= SW_MESSAGE_BYTES_MAX) {
+			server->round->has_failed = true;
+			server->pass = 1 + (size_t)length;
+			skip(server, &bytes, &len);
+			continue;
+		}
 		if (length < 4 || length > PARTIAL_BYTES_MAX) {
 			sw_log(SW_LOG_WARNING, "node \"%s\" sent a message of %" PRIu32 " bytes where none was expected",
 				node_of(server)->name, length);
@@ -508,6 +529,8 @@ void sw_server_start_round(struct sw_server *server, const void *messages, size_
 
 struct cancel {
 	struct sw_stream stream;
+	struct sw_list entry; /* in engine->cancels */
+	int64_t started_ns;
 	struct sw_engine *engine;
 	struct sw_pool *pool;
 	uint32_t pid, secret;
@@ -536,6 +559,7 @@ static void on_cancel_closed(struct sw_stream *stream)
 {
 	struct cancel *cancel = SW_CONTAINER_OF(stream, struct cancel, stream);
 
+	sw_list_remove(&cancel->entry);
 	sw_pool_on_cancelled(cancel->pool, cancel->pid);
 	cancel->engine->closing_streams--;
 	sw_mem_free(cancel);
@@ -571,8 +595,22 @@ void sw_server_cancel(struct sw_server *server)
 	cancel->pool = server->pool;
 	cancel->pid = server->pid;
 	cancel->secret = server->secret;
+	cancel->started_ns = sw_clock_ns();
+	sw_list_push_back(&cancel->engine->cancels, &cancel->entry);
 	server->cancels++;
 	server->engine->closing_streams++;
 	sw_dial_start(&cancel->stream, server->engine->loop, &cancel_hooks, server->engine->scratch, node_of(server)->host,
 		node_of(server)->port, on_cancel_dialled);
+}
+
+void sw_cancels_time_out(struct sw_engine *engine, int64_t now_ns)
+{
+	int64_t limit_ns = engine->config->server_connect_timeout_us * SW_NS_PER_US;
+
+	SW_LIST_EACH(&engine->cancels, at, after) {
+		struct cancel *cancel = SW_CONTAINER_OF(at, struct cancel, entry);
+
+		if (now_ns == INT64_MAX || (limit_ns > 0 && now_ns - cancel->started_ns > limit_ns))
+			sw_stream_close(&cancel->stream);
+	}
 }

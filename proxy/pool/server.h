@@ -68,6 +68,8 @@ struct sw_server_hooks {
 	void (*on_data)(struct sw_session *session, struct sw_server *server, const uint8_t *bytes, size_t len);
 	/* Linked or in a session's round: the connection is gone; server is closing and not the session's any more. */
 	void (*on_lost)(struct sw_session *session, struct sw_server *server);
+	/* A whole NotificationResponse for the session, during a round on its server connection. */
+	void (*on_notification)(struct sw_session *session, const uint8_t *bytes, size_t len);
 	/* The kernel took what was waiting to go to the server: the client may be read again. */
 	void (*on_drained)(struct sw_session *session);
 };
@@ -96,6 +98,7 @@ struct sw_server {
 	uint32_t pid, secret;           /* for CancelRequest */
 	uint32_t cancels;               /* cancel requests under way: not for another session before they ended (T72) */
 	uint64_t epoch;                 /* of the view that the proof was checked against */
+	bool is_primary;                /* the node was the primary when it was proven */
 	bool is_proven;                 /* it is the node, and the incarnation, that the monitor samples */
 	char proof[96];                 /* what it answered, "" before */
 	int64_t opened_ns, established_ns, idle_since_ns;
@@ -131,5 +134,7 @@ void sw_server_check_proof(struct sw_server *server);
 
 /* Sends CancelRequest for it over a connection of its own; counts in server->cancels until that one is closed. */
 void sw_server_cancel(struct sw_server *server);
+/* Closes those that have taken longer than server_connect_timeout; all of them where now_ns is INT64_MAX. */
+void sw_cancels_time_out(struct sw_engine *engine, int64_t now_ns);
 
 #endif

@@ -76,6 +76,7 @@ struct sw_engine {
 	struct sw_board *board;           /* shared, read only */
 	struct sw_view view;              /* this worker's copy */
 	uint64_t view_seen;
+	uint64_t epoch_seen;              /* server connections of earlier primaries were closed for it */
 	struct sw_verdicts *verdicts;
 	struct sw_plans *plans;
 	struct sw_settings_table *settings;
@@ -83,6 +84,7 @@ struct sw_engine {
 	uint32_t database_count;
 	struct sw_pool *pools;            /* uthash */
 	struct sw_list sessions;          /* all */
+	struct sw_list cancels;           /* cancel requests on their way to servers */
 	struct sw_list waiting_floor;     /* sessions that wait for a replica, by deadline */
 	struct sw_list waiting_primary;   /* sessions that wait until there is a primary, oldest first */
 	struct sw_unit *spare_units;      /* for the next units of work, so that the hot path allocates none */

@@ -55,6 +55,14 @@ static bool next_message(const uint8_t *bytes, size_t len, struct message *ret_m
 	return true;
 }
 
+/* PostgreSQL's PQ_SMALL_MESSAGE_LIMIT: only Parse and Bind may be longer. */
+#define SMALL_MESSAGE_BYTES_MAX 10000
+
+static bool is_too_long(const struct message *message)
+{
+	return message->type != 'P' && message->type != 'B' && message->total > SMALL_MESSAGE_BYTES_MAX;
+}
+
 static struct sw_reader body_of(const struct message *message)
 {
 	return sw_reader_over(message->bytes + SW_HEADER_BYTES, message->len - SW_HEADER_BYTES);
@@ -178,9 +186,14 @@ static bool has_whole_batch(const uint8_t *bytes, size_t len)
 {
 	struct message message;
 
-	for (size_t at = 0; next_message(bytes + at, len - at, &message) && message.len == message.total; at += message.total)
+	for (size_t at = 0; next_message(bytes + at, len - at, &message); at += message.total) {
+		if (is_too_long(&message))
+			return true; /* it will be refused when it comes first in line */
+		if (message.len < message.total)
+			return false;
 		if (message.type == 'S' || message.type == 'H' || !strchr("PBDEC", message.type))
 			return true;
+	}
 	return false;
 }
 
@@ -319,7 +332,7 @@ static bool send_parse(struct sw_session *session, struct sw_unit *unit, const s
 		break_protocol(session, "too many prepared statements in one session");
 		return false;
 	}
-	plan = sw_plans_get(session->engine->plans, sw_session_statement(session, text, strlen(text)), types, type_count);
+	plan = sw_session_plan(session, text, types, type_count);
 	if (*name) {
 		send_named_parse(session, unit, plan, name);
 	} else {
@@ -349,7 +362,7 @@ static void send_about_statement(struct sw_session *session, struct sw_unit *uni
 		if (!sw_plan_set_has(&session->server->plans, plan))
 			prepare(session, unit, plan, SW_EXPECT_OWN_PARSE, NULL);
 		sw_plan_name(plan, theirs);
-	} else if (session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN) && strncmp(name, "sw_", 3) != 0) {
+	} else if (session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN) && !sw_plan_name_is_ours(name)) {
 		send_raw(session, message); /* the session's own server connection knows it from elsewhere */
 		return;
 	} else {
@@ -443,13 +456,18 @@ static void add_late(struct sw_session *session, struct sw_unit *unit, const str
 {
 	struct scan scan = {.bytes = 0};
 
-	if (message->len < message->total) {
-		if (message->type == 'P')
-			sw_unit_add(session, unit, &unseen_statement);
-		return;
-	}
-	scan_message(session, &scan, message);
+	/* Of a Bind the names suffice, and they are there. */
+	if (message->type == 'P' && message->len < message->total)
+		sw_unit_add(session, unit, &unseen_statement);
+	else
+		scan_message(session, &scan, message);
 	free_scan(&scan);
+}
+
+/* It takes away what the statements around it have left: which of them came last could not be told. */
+static bool is_discard_in_company(const struct sw_unit *unit)
+{
+	return unit->flags & SW_V_DISCARD_ALL && unit->statements > 1;
 }
 
 /* Handles one message; false where it has to wait or the session ended. */
@@ -463,6 +481,10 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 		break_protocol(session, "unexpected message inside an extended query");
 		return false;
 	}
+	if (is_too_long(message)) {
+		break_protocol(session, "invalid message length");
+		return false;
+	}
 	if (is_incomplete(message))
 		return false;
 	if (!are_names_readable(message)) {
@@ -473,6 +495,10 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 		unit->scanned -= message->total;
 	else
 		add_late(session, unit, message);
+	if (is_discard_in_company(unit)) {
+		break_protocol(session, "DISCARD ALL cannot share a pipeline with other statements");
+		return false;
+	}
 	switch (message->type) {
 	case 'P':
 		if (message->len == message->total)
@@ -577,6 +603,10 @@ static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t
 		sw_unit_keep_problem(unit, &(struct sw_problem){.sqlstate = "0A000",
 			.message = "a setting of seawall cannot share a pipeline with other statements",
 			.hint = "Send it on its own, followed by Sync."});
+	} else if (is_discard_in_company(unit)) {
+		sw_unit_keep_problem(unit, &(struct sw_problem){.sqlstate = "0A000",
+			.message = "DISCARD ALL cannot share a pipeline with other statements",
+			.hint = "Send it on its own, followed by Sync."});
 	}
 	free_scan(&scan);
 	if (session->state == SW_SESSION_CLOSING)
@@ -603,8 +633,9 @@ size_t sw_extended_consume(struct sw_session *session, const uint8_t *bytes, siz
 		return used;
 	switch (sw_route_unit(session, session->unit)) {
 	case SW_ROUTE_WAIT:
-	case SW_ROUTE_ENDED: /* the session skips up to Sync */
 		return 0;
+	case SW_ROUTE_ENDED: /* the session skips up to Sync, beginning here */
+		return sw_input_consume(session, bytes, len);
 	case SW_ROUTE_GO:
 		break;
 	}

@@ -55,6 +55,42 @@ struct sw_statement *sw_session_statement(struct sw_session *session, const char
 	return sw_verdicts_get(session->engine->verdicts, text, len, session->database->number, &env);
 }
 
+/*
+ * Parse reads literals of dates, times, money and arrays as these settings say, and the text itself: a plan that was made
+ * under others is another plan. search_path is not among them: the server looks names up again when that has changed.
+ */
+static struct sw_settings *parse_vars(struct sw_session *session)
+{
+	static const char *const names[] = {"array_nulls", "backslash_quote", "client_encoding", "DateStyle", "IntervalStyle",
+		"lc_monetary", "standard_conforming_strings", "TimeZone", "timezone_abbreviations", "transform_null_equals",
+		"xmloption"};
+
+	if (session->parse_vars_of == session->vars)
+		return session->parse_vars;
+	sw_settings_unref(session->parse_vars);
+	sw_settings_unref(session->parse_vars_of);
+	session->parse_vars_of = sw_settings_ref(session->vars);
+	session->parse_vars = sw_settings_empty(session->engine->settings);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const char *value = sw_settings_find(session->vars, names[i]);
+
+		if (value)
+			sw_settings_change(&session->parse_vars, names[i], value);
+	}
+	return session->parse_vars;
+}
+
+struct sw_plan *sw_session_plan(struct sw_session *session, const char *text, const uint8_t *types, uint16_t type_count)
+{
+	/* Settings that the transaction has changed are not in vars yet: what is prepared under them is nobody else's. */
+	bool is_private = session->touched || session->pins & SW_PIN_SETTING;
+	struct sw_plan_key key = {.statement = sw_session_statement(session, text, strlen(text)),
+		.settings = parse_vars(session),
+		.owner = is_private ? session->number : 0};
+
+	return sw_plans_get(session->engine->plans, &key, types, type_count);
+}
+
 /* A simple query is not kept: only its verdict counts, but for the console's, which is the text. */
 static struct sw_statement *judge(struct sw_session *session, const char *text, size_t len)
 {
@@ -101,6 +137,14 @@ static void remember_begin(struct sw_session *session, const struct sw_unit *uni
 		session->begin = sw_mem_strndup(text, len);
 }
 
+/* What the console does not take: it has no server behind it. */
+static size_t refuse_on_console(struct sw_session *session, const char *message, size_t len, size_t total)
+{
+	sw_msg_problem(&session->engine->assembly, &(struct sw_problem){.severity = "ERROR", .sqlstate = "0A000", .message = message});
+	sw_local_end_in_error(session);
+	return drop(session, len, total);
+}
+
 static size_t consume_query(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
 {
 	const char *text = (const char *)bytes + SW_HEADER_BYTES;
@@ -108,6 +152,8 @@ static size_t consume_query(struct sw_session *session, const uint8_t *bytes, si
 	struct sw_unit *unit = session->unit;
 	bool is_short = total <= SW_STATEMENT_BYTES_MAX;
 
+	if (!is_short && session->is_console)
+		return refuse_on_console(session, "a command this long is not known to the console", len, total);
 	if (is_short && len < total)
 		return 0;
 	if (is_short) {
@@ -149,6 +195,8 @@ static size_t consume_call(struct sw_session *session, const uint8_t *bytes, siz
 {
 	struct sw_unit *unit = session->unit;
 
+	if (session->is_console)
+		return refuse_on_console(session, "the console has no functions", len, total);
 	if (!unit) {
 		unit = sw_unit_begin(session);
 		sw_unit_add(session, unit, &call_statement);
@@ -198,15 +246,13 @@ static size_t consume_copy(struct sw_session *session, const uint8_t *bytes, siz
 static size_t consume_skipped(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
 {
 	struct sw_unit *unit = session->unit;
-	struct sw_buf *out = &session->engine->assembly;
 
 	if (bytes[0] != 'S')
 		return drop(session, len, total);
-	sw_msg_ready(out, session->txn_status);
 	session->unit = NULL;
 	session->state = SW_SESSION_READY;
 	sw_unit_free(session->engine, unit);
-	sw_session_send(session, out);
+	sw_local_end_in_error(session);
 	return total;
 }
 
@@ -230,12 +276,13 @@ static size_t consume_when_ready(struct sw_session *session, const uint8_t *byte
 	switch (bytes[0]) {
 	case 'Q':
 		return consume_query(session, bytes, len, total);
+	case 'H': /* nothing is under way that could be flushed */
+		return drop(session, len, total);
 	case 'P':
 	case 'B':
 	case 'D':
 	case 'E':
 	case 'C':
-	case 'H':
 	case 'S':
 		return sw_extended_consume(session, bytes, len);
 	case 'F':

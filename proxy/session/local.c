@@ -108,7 +108,8 @@ static bool show(const struct sw_session *session, const char *name, struct show
 
 static bool is_deallocate(const struct sw_session *session, const struct sw_verdict *verdict)
 {
-	if (!(verdict->flags & SW_V_DEALLOCATE) || session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN))
+	if (!(verdict->flags & SW_V_DEALLOCATE) || verdict->flags & SW_V_MULTI ||
+		session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN))
 		return false;
 	return verdict->names[0][0] == '\0' || sw_plan_names_find(&session->plans, verdict->names[0]);
 }
@@ -181,6 +182,44 @@ static bool execute(struct sw_session *session, const struct sw_verdict *verdict
 	return true;
 }
 
+/* ---- errors of our own */
+
+/*
+ * A server that knows nothing of the error would commit the transaction later. It refuses this one, and what else the
+ * transaction brings.
+ */
+static const char abort_sql[] = "ROLLBACK TO SAVEPOINT \"a statement that seawall has refused\"";
+
+static void on_aborted(struct sw_server *server, struct sw_round *round, void *arg)
+{
+	struct sw_session *session = arg;
+	struct sw_buf *out = &session->engine->assembly;
+
+	(void)round;
+	session->state = SW_SESSION_READY;
+	session->txn_status = server->txn_status;
+	session->has_failed_txn = true;
+	sw_msg_ready(out, session->txn_status);
+	sw_session_send(session, out);
+	sw_session_resume(session);
+}
+
+void sw_local_end_in_error(struct sw_session *session)
+{
+	struct sw_buf *out = &session->engine->assembly;
+
+	if (session->txn_status != 'T' || !session->server) {
+		sw_msg_ready(out, session->txn_status);
+		sw_session_send(session, out);
+		return;
+	}
+	sw_session_send(session, out);
+	sw_msg_query(out, abort_sql);
+	session->state = SW_SESSION_ROUND;
+	sw_server_start_round(session->server, sw_buf_data(out), sw_buf_len(out), on_aborted, session);
+	sw_buf_clear(out);
+}
+
 static void ask_console(struct sw_session *session, const char *sql)
 {
 	struct sw_console_ask ask = {.session = session->number, .is_admin = session->is_admin, .sql = sql};
@@ -201,7 +240,10 @@ bool sw_local_query(struct sw_session *session, struct sw_statement *statement)
 		ask_console(session, statement->text);
 		return true;
 	}
-	execute(session, &statement->verdict, true);
+	if (!execute(session, &statement->verdict, true)) {
+		sw_local_end_in_error(session);
+		return true;
+	}
 	sw_msg_ready(out, session->txn_status);
 	sw_session_send(session, out);
 	return true;
@@ -243,7 +285,7 @@ static void on_parse(struct batch *batch, struct sw_reader *body)
 	struct sw_session *session = batch->session;
 	struct sw_plans *plans = session->engine->plans;
 	const char *name = sw_read_text(body), *text = sw_read_text(body);
-	struct sw_plan *plan = sw_plans_get(plans, sw_session_statement(session, text, strlen(text)), NULL, 0);
+	struct sw_plan *plan = sw_session_plan(session, text, NULL, 0);
 
 	if (*name) {
 		sw_plan_names_set(&session->plans, plans, name, plan);
@@ -342,6 +384,10 @@ void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len
 	}
 	if (batch.bound)
 		sw_statement_unref(batch.bound);
+	if (batch.has_failed) {
+		sw_local_end_in_error(session);
+		return;
+	}
 	sw_msg_ready(out, session->txn_status);
 	sw_session_send(session, out);
 }

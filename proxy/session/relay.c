@@ -161,6 +161,27 @@ static bool rename_in_error(struct passage *passage, const struct sw_fields *fie
 	return true;
 }
 
+/* Raised before anything was executed, by the statement itself and not from within a function. */
+static bool was_refused(const struct sw_unit *unit, const struct sw_fields *fields)
+{
+	if (fields->where[0] || strncmp(fields->sqlstate, "42", 2) != 0)
+		return false;
+	return !(unit->pins & SW_PIN_UNSEEN) || strcmp(fields->routine, "scanner_yyerror") == 0;
+}
+
+/*
+ * The plan that was bound is stale ("cached plan must not change result type"), or somebody has deallocated it: nothing was
+ * executed. Told by the server's function, since messages are translated and 0A000 alone may be anybody's.
+ */
+static bool is_plan_fault(const struct sw_fields *fields)
+{
+	if (fields->where[0])
+		return false;
+	return (strcmp(fields->sqlstate, "0A000") == 0 && strcmp(fields->routine, "RevalidateCachedQuery") == 0) ||
+	       (strcmp(fields->sqlstate, "26000") == 0 && strcmp(fields->routine, "FetchPreparedStatement") == 0) ||
+	       (strcmp(fields->sqlstate, "26000") == 0 && strcmp(fields->routine, "exec_bind_message") == 0);
+}
+
 /* True where the client gets it. */
 static bool on_error(struct passage *passage, const uint8_t *body, size_t len)
 {
@@ -176,12 +197,13 @@ static bool on_error(struct passage *passage, const uint8_t *body, size_t len)
 	}
 	unit->has_failed = true;
 	unit->is_copy_in = false;
-	if (unit->bound && strcmp(fields.sqlstate, "0A000") == 0) {
+	unit->was_refused = was_refused(unit, &fields);
+	if (unit->bound && is_plan_fault(&fields)) {
 		if (unit->may_heal) {
 			unit->is_healing = unit->is_retrying = true;
 			return false;
 		}
-		passage->server->is_unclean = true; /* the plan may be stale: nobody shall meet it again (T64) */
+		passage->server->is_unclean = true; /* nobody shall meet the plan again (T64) */
 	}
 	if (unit->may_retry && is_worth_retrying(fields.sqlstate)) {
 		if (strcmp(fields.sqlstate, "25006") == 0 && unit->statement)
@@ -253,6 +275,7 @@ static bool on_header(struct passage *passage, char type)
 	switch (type) {
 	case 'G':
 		unit->is_copy_in = true;
+		unit->is_sent = !unit->is_extended; /* the server ignores a Sync that it was sent ahead (T21) */
 		return true;
 	case '1':
 	case '2':
@@ -396,8 +419,6 @@ static void on_healed(struct sw_server *server, struct sw_round *round, void *ar
 
 	(void)round;
 	sw_plan_set_remove(&server->plans, session->engine->plans, session->unit->bound);
-	session->state = SW_SESSION_READY;
-	sw_unit_detach(session);
 	sw_unit_again(session);
 }
 
@@ -454,7 +475,7 @@ static void on_data(struct sw_session *session, struct sw_server *server, const 
 		sw_stream_stop(&server->stream);
 	if (passage.ready != 0)
 		server->txn_status = passage.ready;
-	if (passage.ready != 0 && session->unit && session->unit->is_sent)
+	if (passage.ready != 0 && session->unit)
 		on_ready(session, server);
 	else if (session->unit && session->unit->is_copy_in && !was_copy_in)
 		sw_session_resume(session);
@@ -470,7 +491,7 @@ static bool can_run_again(const struct sw_session *session)
 static void on_lost(struct sw_session *session, struct sw_server *server)
 {
 	struct sw_unit *unit = session->unit;
-	bool is_primary = session->engine->view.primary == (int32_t)server->pool->key.node;
+	bool is_primary = server->is_primary;
 	bool is_idle = unit ? !unit->is_sent && session->state != SW_SESSION_UNIT : !session->touched;
 
 	session->server = NULL;
@@ -518,8 +539,15 @@ static void on_drained(struct sw_session *session)
 	sw_session_resume(session);
 }
 
+/* The session is between messages: nothing of the client's is under way during a round. */
+static void on_notification(struct sw_session *session, const uint8_t *bytes, size_t len)
+{
+	sw_stream_write(&session->stream, bytes, len);
+}
+
 const struct sw_server_hooks sw_relay_hooks = {
 	.on_data = on_data,
+	.on_notification = on_notification,
 	.on_lost = on_lost,
 	.on_drained = on_drained,
 };

@@ -384,6 +384,11 @@ static enum sw_route_step route_attached(struct sw_session *session, struct sw_u
 	bool is_replica = node != session->engine->view.primary;
 	enum sw_route_reason reason;
 
+	if (session->server->is_primary && session->server->epoch != session->engine->view.epoch) {
+		/* The view is newer than the last look at the pools, which end what an earlier primary holds (T90). */
+		sw_server_close(session->server, SW_SERVER_END_EPOCH);
+		return session->state == SW_SESSION_CLOSING ? SW_ROUTE_ENDED : sw_route_unit(session, unit);
+	}
 	if (session->is_rolled_back) {
 		if (!sw_sync_settings(session))
 			return SW_ROUTE_WAIT;

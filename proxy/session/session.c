@@ -189,9 +189,7 @@ static void let_go_of_server(struct sw_session *session)
 		server->is_unclean = true;
 	if (server->state == SW_SERVER_ROUND)
 		server->session = NULL;
-	/* Nobody waits for what it is still doing. */
-	if (session->unit && session->unit->is_sent && server->state == SW_SERVER_LINKED)
-		sw_server_cancel(server);
+	/* What it is still doing it may finish, as it would for a client of its own that has gone. */
 	if (server->is_unclean) {
 		session->server = NULL;
 		session->engine->loads[server->pool->key.node]--;
@@ -231,6 +229,8 @@ void sw_session_close(struct sw_session *session, enum sw_session_end why)
 	sw_settings_unref(session->vars);
 	sw_settings_unref(session->params);
 	sw_settings_unref(session->touched);
+	sw_settings_unref(session->parse_vars);
+	sw_settings_unref(session->parse_vars_of);
 	sw_verifier_free(session->verifier);
 	sw_mem_free(session->user);
 	sw_mem_free(session->begin);
@@ -321,7 +321,7 @@ void sw_session_accept(struct sw_engine *engine, uv_stream_t *listener)
 	session->slot = take_slot(engine, session);
 	engine->session_count++;
 	sw_digest_random((uint8_t *)&session->secret, sizeof(session->secret));
-	sw_quota_take(engine->clients, 0);
+	sw_quota_take(engine->clients, 0, 0);
 	if (sw_stream_accept(&session->stream, listener) != SW_OK) {
 		sw_session_close(session, SW_END_CLIENT);
 		return;

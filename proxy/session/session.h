@@ -103,6 +103,7 @@ struct sw_unit {
 	bool is_read;               /* may run on a replica */
 	bool may_retry;             /* request is complete and nothing has been forwarded */
 	bool has_failed;            /* an ErrorResponse came: everything up to Sync is skipped */
+	bool was_refused;           /* it did not pass parsing or analysis: nothing of it was executed */
 	bool is_retrying;           /* its answer is being dropped up to ReadyForQuery */
 	bool may_heal;              /* request is complete, one statement, and nothing has been forwarded */
 	bool is_healing;            /* its plan is stale: it will be prepared anew, then the unit runs again */
@@ -139,6 +140,7 @@ struct sw_session {
 	struct sw_server *server;     /* linked; NULL between units */
 	struct sw_unit *unit;         /* under way; NULL = none */
 	struct sw_settings *startup_vars, *vars, *params;
+	struct sw_settings *parse_vars, *parse_vars_of; /* those of vars that Parse depends on; NULL before the first */
 	struct sw_plan_names plans;
 	struct sw_plan *unnamed;      /* what its unnamed statement is (T62) */
 	char *begin;                  /* text of the BEGIN READ ONLY that opened the transaction on a replica (T14) */
@@ -252,6 +254,11 @@ extern const struct sw_server_hooks sw_relay_hooks;
 /* extended.c: the extended query messages. Like sw_input_consume. */
 size_t sw_extended_consume(struct sw_session *session, const uint8_t *bytes, size_t len);
 
+/*
+ * local.c: sends what is being built, which ends in an error of Seawall's own, and ReadyForQuery. In a transaction the server
+ * has to hear of it first: then a round is under way.
+ */
+void sw_local_end_in_error(struct sw_session *session);
 /* local.c: what Seawall answers itself: SET and SHOW seawall.…, DEALLOCATE of what it prepared, the console. */
 struct sw_statement;
 /* True where the simple query was one of those; it is answered then (or the session waits for the console). */
@@ -269,5 +276,7 @@ void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len
 uint32_t sw_session_settings_flags(const struct sw_session *session);
 /* input.c: classifies a text for this session; valid until the next call, longer with a reference. */
 struct sw_statement *sw_session_statement(struct sw_session *session, const char *text, size_t len);
+/* input.c: the plan for a text in this session; a reference. */
+struct sw_plan *sw_session_plan(struct sw_session *session, const char *text, const uint8_t *types, uint16_t type_count);
 
 #endif

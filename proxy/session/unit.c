@@ -20,9 +20,11 @@
 /* A unit that grew in a large pipeline gives its ring back. */
 #define SPARE_EXPECTS_MAX 256
 
-/* Pins that an error undoes, because what they stand for is undone by the rollback. */
-#define UNDONE_BY_ERROR                                                                                                \
-	(SW_PIN_TEMP | SW_PIN_PREPARE | SW_PIN_LISTEN | SW_PIN_CURSOR | SW_PIN_SETTING | SW_PIN_ROLE | SW_PIN_UNSEEN | SW_PIN_SEQUENCE)
+/*
+ * Pins of a single statement that an error undoes, because what they stand for goes with the rollback. Not SETTING: it also
+ * stands for procedures, which may have committed, and for functions that take locks.
+ */
+#define UNDONE_BY_ERROR (SW_PIN_TEMP | SW_PIN_PREPARE | SW_PIN_LISTEN | SW_PIN_CURSOR | SW_PIN_ROLE | SW_PIN_SEQUENCE)
 
 struct sw_unit *sw_unit_begin(struct sw_session *session)
 {
@@ -227,14 +229,37 @@ static void reset_settings(struct sw_session *session)
 	session->touched = NULL;
 }
 
+/* What a unit that has failed leaves behind all the same. Several statements may have had a COMMIT among them. */
+static uint32_t pins_after_failure(const struct sw_unit *unit)
+{
+	if (unit->was_in_transaction || unit->statements > 1)
+		return unit->pins;
+	if (unit->was_refused)
+		return 0;
+	return unit->pins & ~(uint32_t)UNDONE_BY_ERROR;
+}
+
+/* DEALLOCATE that reached the server: it may have taken away what Seawall has prepared there for others. */
+static void note_deallocate(struct sw_session *session, const struct sw_unit *unit)
+{
+	bool is_alone = unit->statement && !(unit->flags & SW_V_MULTI);
+	const char *name = is_alone ? unit->statement->verdict.names[0] : NULL;
+
+	if (!name || sw_plan_name_is_ours(name)) {
+		session->server->is_unclean = true; /* among others, or one of ours */
+	} else if (*name == '\0' && !unit->has_failed) {
+		sw_plan_names_clear(&session->plans, session->engine->plans);
+		sw_plan_set_clear(&session->server->plans, session->engine->plans);
+	}
+}
+
 static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 {
-	uint32_t pins = unit->pins;
+	uint32_t pins = unit->has_failed ? pins_after_failure(unit) : unit->pins;
+	bool is_reset = unit->flags & SW_V_RESET_ALL;
 
-	if (unit->has_failed && !unit->was_in_transaction)
-		pins &= ~(uint32_t)UNDONE_BY_ERROR;
-	if (unit->flags & SW_V_RESET_ALL && unit->was_in_transaction)
-		pins |= SW_PIN_SETTING; /* it may be rolled back: too rare to follow */
+	if (is_reset && (unit->was_in_transaction || unit->statements > 1))
+		pins |= SW_PIN_SETTING; /* it may be rolled back, or others came behind it: too rare to follow */
 	if (pins & ~session->pins)
 		session->database->stats.pins++;
 	session->pins |= pins;
@@ -242,11 +267,13 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 	if (!(unit->common & (SW_V_READ | SW_V_NO_DATA)))
 		session->server->written_by = session->number;
 	session->has_failed_txn |= unit->has_failed;
+	if (unit->flags & SW_V_DEALLOCATE)
+		note_deallocate(session, unit);
 	if (unit->has_failed)
 		return;
 	if (unit->flags & SW_V_DISCARD_ALL)
 		forget_state(session);
-	if (unit->flags & (SW_V_DISCARD_ALL | SW_V_RESET_ALL) && !unit->was_in_transaction)
+	if (unit->flags & SW_V_DISCARD_ALL || (is_reset && !(pins & SW_PIN_SETTING)))
 		reset_settings(session);
 	if (unit->flags & SW_V_DDL)
 		session->engine->hooks->on_want_catalog(session->engine, session->database->dbname);
@@ -353,18 +380,22 @@ void sw_unit_fail(struct sw_session *session, const struct sw_problem *problem)
 	struct sw_buf *out = &session->engine->assembly;
 	struct sw_unit *unit = session->unit;
 
+	bool is_free = session->server && session->txn_status == 'I' && session->pins == 0 &&
+		       session->pool_mode != SW_POOL_SESSION;
+
 	sw_msg_problem(out, problem);
 	sw_unit_expect_nothing(session, unit);
-	if (session->server && session->txn_status == 'I' && session->pins == 0)
-		sw_unit_detach(session);
 	if (unit->is_extended) {
 		unit->is_skipping = true;
 		session->state = SW_SESSION_UNIT;
+		sw_session_send(session, out);
 	} else {
-		sw_msg_ready(out, session->txn_status);
 		session->state = SW_SESSION_READY;
 		session->unit = NULL;
 		sw_unit_free(session->engine, unit);
+		sw_local_end_in_error(session);
 	}
-	sw_session_send(session, out);
+	/* Last: the next session in line may go on from inside, and has the same buffer. */
+	if (is_free)
+		sw_unit_detach(session);
 }

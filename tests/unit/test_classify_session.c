@@ -273,7 +273,7 @@ static void test_T65_sql_prepared_statements(void **state)
 		{"EXECUTE p (1, setseed(0))", WRITE, SW_PIN_BACKEND, NULL},
 		{"DEALLOCATE p", NO_DATA | SW_V_DEALLOCATE, 0, NULL},
 		{"DEALLOCATE ALL", NO_DATA | SW_V_DEALLOCATE, 0, NULL},
-		{"SET a.b = 1; DEALLOCATE p", MULTI | SET, 0, "a.b"},
+		{"SET a.b = 1; DEALLOCATE p", MULTI | SET | SW_V_DEALLOCATE, 0, "a.b"},
 	};
 
 	(void)state;

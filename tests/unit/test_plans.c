@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "proxy/pool/plans.h"
+#include "proxy/pool/settings.h"
 #include "router/classify.h"
 #include "router/verdicts.h"
 
@@ -19,13 +20,17 @@
 struct fixture {
 	struct sw_verdicts *verdicts;
 	struct sw_plans *plans;
+	struct sw_settings_table *table;
+	struct sw_settings *settings;
 };
 
 static int set_up(void **state)
 {
 	static struct fixture fixture;
 
-	fixture = (struct fixture){.verdicts = sw_verdicts_new(100, 1 << 20), .plans = sw_plans_new()};
+	fixture = (struct fixture){.verdicts = sw_verdicts_new(100, 1 << 20), .plans = sw_plans_new(),
+	        .table = sw_settings_table_new()};
+	fixture.settings = sw_settings_empty(fixture.table);
 	*state = &fixture;
 	return 0;
 }
@@ -36,16 +41,46 @@ static int tear_down(void **state)
 	struct fixture *fixture = *state;
 
 	sw_plans_free(fixture->plans);
+	sw_settings_unref(fixture->settings);
+	sw_settings_table_free(fixture->table);
 	sw_verdicts_free(fixture->verdicts);
 	return 0;
 }
 
-static struct sw_plan *get(struct fixture *fixture, const char *sql, const char *types, uint16_t type_count)
+static struct sw_plan *get_under(struct fixture *fixture, const char *sql, struct sw_settings *settings,
+        uint64_t owner, const char *types, uint16_t type_count)
 {
 	struct sw_classify_env env = {.standard_conforming_strings = true};
-	struct sw_statement *statement = sw_verdicts_get(fixture->verdicts, sql, strlen(sql), 1, &env);
+	struct sw_plan_key key = {
+	        .statement = sw_verdicts_get(fixture->verdicts, sql, strlen(sql), 1, &env),
+	        .settings = settings,
+	        .owner = owner};
 
-	return sw_plans_get(fixture->plans, statement, (const uint8_t *)types, type_count);
+	return sw_plans_get(fixture->plans, &key, (const uint8_t *)types, type_count);
+}
+
+static struct sw_plan *get(struct fixture *fixture, const char *sql, const char *types, uint16_t type_count)
+{
+	return get_under(fixture, sql, fixture->settings, 0, types, type_count);
+}
+
+/* A literal of a time is read by Parse: '2024-01-01'::timestamptz is another moment in another zone. */
+static void test_T61_settings_that_parse_depends_on_make_another_plan(void **state)
+{
+	struct fixture *f = *state;
+	struct sw_settings *tokyo = sw_settings_with(f->settings, "TimeZone", "Asia/Tokyo");
+	struct sw_plan *plan = get(f, "SELECT $1", NULL, 0), *there = get_under(f, "SELECT $1", tokyo, 0, NULL, 0),
+	               *mine = get_under(f, "SELECT $1", f->settings, 7, NULL, 0),
+	               *still_mine = get_under(f, "SELECT $1", f->settings, 7, NULL, 0);
+
+	assert_ptr_not_equal(plan, there);
+	assert_ptr_not_equal(plan, mine);
+	assert_ptr_equal(mine, still_mine);
+	sw_plan_unref(f->plans, plan);
+	sw_plan_unref(f->plans, there);
+	sw_plan_unref(f->plans, mine);
+	sw_plan_unref(f->plans, still_mine);
+	sw_settings_unref(tokyo);
 }
 
 static void test_T61_same_text_and_types_are_one_plan(void **state)
@@ -242,6 +277,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup_teardown(test_T61_same_text_and_types_are_one_plan, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(
+	                test_T61_settings_that_parse_depends_on_make_another_plan, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_T61_ids_are_never_used_again, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_plan_keeps_what_it_needs, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_names_on_the_server, set_up, tear_down),

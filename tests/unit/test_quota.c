@@ -17,6 +17,9 @@
 #define LIMIT   3
 #define NAMES   50
 
+#define MARK       (UINT64_C(1) << 3)
+#define OTHER_MARK (UINT64_C(1) << 63)
+
 static int free_all(void **state)
 {
 	(void)state;
@@ -37,7 +40,7 @@ static void test_names(void **state)
 	assert_ptr_not_equal(sw_quota_named(""), a);
 	name[0] = 'x'; /* the name was copied */
 	assert_ptr_equal(sw_quota_named("node pg1 database a user u"), a);
-	assert_true(sw_quota_take(a, 1));
+	assert_true(sw_quota_take(a, 1, MARK));
 	assert_int_equal(sw_quota_used(a), 1);
 	assert_int_equal(sw_quota_used(b), 0);
 }
@@ -49,13 +52,13 @@ static void test_limit_is_exact(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < LIMIT; i++) {
 		assert_int_equal(sw_quota_used(quota), i);
-		assert_true(sw_quota_take(quota, LIMIT));
+		assert_true(sw_quota_take(quota, LIMIT, MARK));
 	}
-	assert_false(sw_quota_take(quota, LIMIT));
+	assert_false(sw_quota_take(quota, LIMIT, MARK));
 	assert_int_equal(sw_quota_used(quota), LIMIT);
 	sw_quota_give(quota);
-	assert_true(sw_quota_take(quota, LIMIT));
-	assert_false(sw_quota_take(quota, LIMIT));
+	assert_true(sw_quota_take(quota, LIMIT, MARK));
+	assert_false(sw_quota_take(quota, LIMIT, MARK));
 }
 
 static void test_zero_is_no_limit(void **state)
@@ -64,9 +67,9 @@ static void test_zero_is_no_limit(void **state)
 
 	(void)state;
 	for (int i = 0; i < 1000; i++)
-		assert_true(sw_quota_take(quota, 0));
+		assert_true(sw_quota_take(quota, 0, MARK));
 	assert_int_equal(sw_quota_used(quota), 1000);
-	assert_false(sw_quota_is_wanted(quota));
+	assert_false(sw_quota_is_wanted(quota, OTHER_MARK));
 }
 
 /* A reload may lower the limit under what is taken, and raise it again. */
@@ -76,14 +79,14 @@ static void test_limit_may_change(void **state)
 
 	(void)state;
 	for (int i = 0; i < 4; i++)
-		assert_true(sw_quota_take(quota, 4));
-	assert_false(sw_quota_take(quota, 2));
+		assert_true(sw_quota_take(quota, 4, MARK));
+	assert_false(sw_quota_take(quota, 2, MARK));
 	sw_quota_give(quota);
 	sw_quota_give(quota);
-	assert_false(sw_quota_take(quota, 2));
+	assert_false(sw_quota_take(quota, 2, MARK));
 	sw_quota_give(quota);
-	assert_true(sw_quota_take(quota, 2));
-	assert_true(sw_quota_take(quota, 5));
+	assert_true(sw_quota_take(quota, 2, MARK));
+	assert_true(sw_quota_take(quota, 5, MARK));
 	assert_int_equal(sw_quota_used(quota), 3);
 }
 
@@ -92,16 +95,33 @@ static void test_refusal_leaves_a_mark(void **state)
 	struct sw_quota *quota = sw_quota_named("q"), *other = sw_quota_named("other");
 
 	(void)state;
-	assert_false(sw_quota_is_wanted(quota));
-	assert_true(sw_quota_take(quota, 1));
-	assert_false(sw_quota_is_wanted(quota));
-	assert_false(sw_quota_take(quota, 1));
-	assert_true(sw_quota_is_wanted(quota));
-	assert_false(sw_quota_is_wanted(other));
+	assert_false(sw_quota_is_wanted(quota, OTHER_MARK));
+	assert_true(sw_quota_take(quota, 1, MARK));
+	assert_false(sw_quota_is_wanted(quota, OTHER_MARK));
+	assert_false(sw_quota_take(quota, 1, MARK));
+	assert_true(sw_quota_is_wanted(quota, OTHER_MARK));
+	assert_false(sw_quota_is_wanted(other, OTHER_MARK));
 	sw_quota_give(quota);
-	assert_true(sw_quota_is_wanted(quota)); /* until somebody gets the place */
-	assert_true(sw_quota_take(quota, 1));
-	assert_false(sw_quota_is_wanted(quota));
+	assert_true(sw_quota_is_wanted(quota, OTHER_MARK)); /* until somebody gets the place */
+	assert_true(sw_quota_take(quota, 1, MARK));
+	assert_false(sw_quota_is_wanted(quota, OTHER_MARK));
+}
+
+/* Who waits must not give way to himself, nor be waited for when he has given up. */
+static void test_mark_is_somebodys(void **state)
+{
+	struct sw_quota *quota = sw_quota_named("q");
+
+	(void)state;
+	assert_true(sw_quota_take(quota, 1, OTHER_MARK));
+	assert_false(sw_quota_take(quota, 1, MARK));
+	assert_false(sw_quota_is_wanted(quota, MARK));
+	assert_true(sw_quota_is_wanted(quota, OTHER_MARK));
+	sw_quota_unwant(quota, OTHER_MARK);
+	assert_true(sw_quota_is_wanted(quota, OTHER_MARK));
+	sw_quota_unwant(quota, MARK);
+	assert_false(sw_quota_is_wanted(quota, OTHER_MARK));
+	assert_true(sw_quota_new_mark() != sw_quota_new_mark());
 }
 
 struct contest {
@@ -122,7 +142,7 @@ static void contend(void *arg)
 	struct contest *contest = self->contest;
 
 	for (int i = 0; i < ROUNDS; i++) {
-		if (!sw_quota_take(contest->quota, LIMIT))
+		if (!sw_quota_take(contest->quota, LIMIT, MARK))
 			continue;
 		if (atomic_fetch_add(&contest->inside, 1) >= LIMIT)
 			atomic_fetch_add(&contest->faults, 1);
@@ -166,7 +186,7 @@ static void name_all(void *arg)
 
 		snprintf(name, sizeof(name), "quota %d", i);
 		namer->found[i] = sw_quota_named(name);
-		sw_quota_take(namer->found[i], 0);
+		sw_quota_take(namer->found[i], 0, MARK);
 	}
 }
 
@@ -197,6 +217,7 @@ int main(void)
 	        cmocka_unit_test_teardown(test_zero_is_no_limit, free_all),
 	        cmocka_unit_test_teardown(test_limit_may_change, free_all),
 	        cmocka_unit_test_teardown(test_refusal_leaves_a_mark, free_all),
+	        cmocka_unit_test_teardown(test_mark_is_somebodys, free_all),
 	        cmocka_unit_test_teardown(test_limit_holds_over_threads, free_all),
 	        cmocka_unit_test_teardown(test_names_over_threads, free_all),
 	};
