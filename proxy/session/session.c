@@ -177,6 +177,19 @@ static const struct sw_stream_hooks stream_hooks = {
 	.on_closed = on_closed,
 };
 
+/*
+ * Does the server work on what can have no effect any more, now that the client has gone: a read, or a part of a transaction
+ * that nobody will commit? A write outside of one it may finish, as it would for a client of its own.
+ */
+static bool is_in_vain(const struct sw_session *session)
+{
+	const struct sw_unit *unit = session->unit;
+
+	if (!unit || !unit->is_sent || session->server->state != SW_SERVER_LINKED)
+		return false;
+	return unit->common & SW_V_READ || (unit->was_in_transaction && !(unit->flags & (SW_V_END | SW_V_MULTI)));
+}
+
 /* A server connection in the middle of something is of no use to anybody else. */
 static void let_go_of_server(struct sw_session *session)
 {
@@ -189,7 +202,8 @@ static void let_go_of_server(struct sw_session *session)
 		server->is_unclean = true;
 	if (server->state == SW_SERVER_ROUND)
 		server->session = NULL;
-	/* What it is still doing it may finish, as it would for a client of its own that has gone. */
+	if (is_in_vain(session))
+		sw_server_cancel(server);
 	if (server->is_unclean) {
 		session->server = NULL;
 		session->engine->loads[server->pool->key.node]--;

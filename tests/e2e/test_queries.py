@@ -506,7 +506,8 @@ def test_disconnect_in_a_transaction_rolls_back(server, table, cluster):
 def test_disconnect_during_a_query_ends_it(server, cluster):
     with Wire(server.host, server.port) as wire:
         wire.login("app_trust", "app")
-        wire.send(query("BEGIN; SELECT pg_sleep_for('40s') /* abandoned */"))
+        wire.ask(query("BEGIN"))
+        wire.send(query("SELECT pg_sleep_for('40s') /* abandoned */"))
         running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%/* abandoned */' AND state = 'active'"
         running += " AND pid <> pg_backend_pid()"
         wait_until(lambda: cluster.primary.value(running) == 1, 10, "the query to run")
