@@ -172,6 +172,7 @@ static void read_now(struct entry *entry)
 	        .user = config->monitor_user,
 	        .password = config->monitor_password,
 	        .dbname = entry->database,
+	        .tls = &config->server_tls,
 	};
 
 	entry->start_ns = sw_clock_ns();

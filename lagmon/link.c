@@ -50,6 +50,7 @@ struct sw_link {
 	void (*on_closed)(void *arg);
 	void *closed_arg;
 	char host[HOST_BYTES], port[8], *user, *password, *dbname;
+	struct sw_tls_config tls;
 	char error[512], notice[256];
 };
 
@@ -284,11 +285,15 @@ static void on_socket(uv_poll_t *watch, int status, int events)
 /* hosts and addresses: lists of the same length for libpq; addresses "" for a Unix socket. */
 static enum sw_err start(struct sw_link *link, const char *hosts, const char *addresses)
 {
+	static const char *const sslmodes[] = {
+	        "disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
 	const char *const keys[] = {"host", "hostaddr", "port", "user", "password", "dbname",
-	        "application_name", "client_encoding", "gssencmode", "target_session_attrs", "options", NULL};
+	        "application_name", "client_encoding", "gssencmode", "target_session_attrs", "options", "sslmode",
+	        "sslrootcert", "sslcert", "sslkey", NULL};
 	const char *const values[] = {hosts, addresses, link->port, link->user, link->password, link->dbname,
 	        "seawall monitor", "UTF8", "disable", "any",
-	        "-c search_path=pg_catalog -c client_min_messages=warning -c jit=off", NULL};
+	        "-c search_path=pg_catalog -c client_min_messages=warning -c jit=off",
+	        sslmodes[link->tls.sslmode], link->tls.ca_file, link->tls.cert_file, link->tls.key_file, NULL};
 
 	link->notice[0] = '\0';
 	link->conn = PQconnectStartParams(keys, values, 0);
@@ -377,6 +382,7 @@ enum sw_err sw_link_connect(struct sw_link *link, const struct sw_link_target *t
 	link->user = sw_mem_strdup(target->user);
 	link->password = sw_mem_strdup(target->password);
 	link->dbname = sw_mem_strdup(target->dbname);
+	link->tls = *target->tls;
 	if (link->host[0] == '/')
 		err = start(link, link->host, "");
 	else if (uv_ip4_addr(link->host, 0, &ip4) == 0 || uv_ip6_addr(link->host, 0, &ip6) == 0)

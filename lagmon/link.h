@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "proxy/base/err.h"
+#include "proxy/config.h"
 
 struct sw_link;
 
@@ -19,6 +20,7 @@ struct sw_link_target {
 	const char *host; /* name or address; an absolute path is a Unix socket directory */
 	uint16_t port;
 	const char *user, *password, *dbname;
+	const struct sw_tls_config *tls;
 };
 
 /*

@@ -139,6 +139,7 @@ static void connect_now(struct sw_probe *probe)
 	        .user = config->monitor_user,
 	        .password = config->monitor_password,
 	        .dbname = config->monitor_dbname,
+	        .tls = &config->server_tls,
 	};
 
 	probe->state = PROBE_CONNECTING;

@@ -15,10 +15,26 @@
 #include "proxy/base/err.h"
 #include "proxy/base/limits.h"
 
-enum sw_auth_type { SW_AUTH_TRUST, SW_AUTH_PLAIN, SW_AUTH_MD5, SW_AUTH_SCRAM };
+enum sw_auth_type { SW_AUTH_TRUST, SW_AUTH_PLAIN, SW_AUTH_MD5, SW_AUTH_SCRAM, SW_AUTH_CERT, SW_AUTH_HBA };
+/* libpq's sslmode, for either side. */
+enum sw_sslmode {
+	SW_SSL_DISABLE,
+	SW_SSL_ALLOW,
+	SW_SSL_PREFER,
+	SW_SSL_REQUIRE,
+	SW_SSL_VERIFY_CA,
+	SW_SSL_VERIFY_FULL,
+};
 enum sw_pool_mode { SW_POOL_TRANSACTION, SW_POOL_SESSION };
 enum sw_consistency { SW_LEVEL_OFF, SW_LEVEL_EVENTUAL, SW_LEVEL_SESSION };
 enum sw_fallback { SW_FALLBACK_PRIMARY, SW_FALLBACK_STALE, SW_FALLBACK_ERROR };
+
+/* The TLS of one side. Paths are absolute, "" = none. */
+struct sw_tls_config {
+	uint8_t sslmode; /* enum sw_sslmode */
+	char key_file[512], cert_file[512], ca_file[512];
+	char protocols[64], ciphers[512], tls13_ciphers[256];
+};
 
 struct sw_node_config {
 	char name[SW_NAME_MAX];
@@ -64,6 +80,8 @@ struct sw_config {
 	char admin_users[256], stats_users[256]; /* comma separated */
 	uint8_t auth_type;                       /* enum sw_auth_type */
 	char auth_file[512];                     /* absolute, whatever the file says; "" = none */
+	char auth_hba_file[512], auth_ident_file[512]; /* the same */
+	struct sw_tls_config client_tls, server_tls;
 	uint8_t pool_mode;
 	uint32_t default_pool_size, min_pool_size, max_client_conn, max_db_connections, max_user_connections;
 	/* 0 = never, in the first five */

@@ -46,6 +46,27 @@ static bool make_absolute(const char *folder, char *path, size_t size)
 	return true;
 }
 
+static void finish_file(
+        struct sw_config_load *load, const char *folder, const char *key, char *path, size_t size)
+{
+	if (!make_absolute(folder, path, size))
+		sw_config_fault(load, sw_config_key_line(load, "seawall", key),
+		        "\"%s\": the path behind \"%s\" is too long: move the file", key, folder);
+}
+
+static void finish_tls_files(
+        struct sw_config_load *load, const char *folder, const char *side, struct sw_tls_config *tls)
+{
+	char key[64];
+
+	snprintf(key, sizeof(key), "%s_tls_key_file", side);
+	finish_file(load, folder, key, tls->key_file, sizeof(tls->key_file));
+	snprintf(key, sizeof(key), "%s_tls_cert_file", side);
+	finish_file(load, folder, key, tls->cert_file, sizeof(tls->cert_file));
+	snprintf(key, sizeof(key), "%s_tls_ca_file", side);
+	finish_file(load, folder, key, tls->ca_file, sizeof(tls->ca_file));
+}
+
 static void finish_paths(struct sw_config_load *load)
 {
 	struct sw_config *config = load->config;
@@ -62,9 +83,11 @@ static void finish_paths(struct sw_config_load *load)
 	if ((size_t)len >= sizeof(config->path) || !make_absolute(folder, config->path, sizeof(config->path)))
 		sw_config_fault(load, 0, "the file's path has more than %zu bytes: move it",
 		        sizeof(config->path) - 1);
-	if (!make_absolute(folder, config->auth_file, sizeof(config->auth_file)))
-		sw_config_fault(load, sw_config_key_line(load, "seawall", "auth_file"),
-		        "\"auth_file\": the path behind \"%s\" is too long: move the file", folder);
+	finish_file(load, folder, "auth_file", config->auth_file, sizeof(config->auth_file));
+	finish_file(load, folder, "auth_hba_file", config->auth_hba_file, sizeof(config->auth_hba_file));
+	finish_file(load, folder, "auth_ident_file", config->auth_ident_file, sizeof(config->auth_ident_file));
+	finish_tls_files(load, folder, "client", &config->client_tls);
+	finish_tls_files(load, folder, "server", &config->server_tls);
 	/* What the listener will have to put in a struct sockaddr_un. */
 	len = snprintf(socket_path, sizeof(socket_path), "%s", config->unix_socket_dir);
 	if (!make_absolute(folder, socket_path, sizeof(socket_path)) ||
@@ -107,11 +130,37 @@ static void check_listening(struct sw_config_load *load)
 		        load, line, "nothing to listen on: set \"listen_addr\" or \"unix_socket_dir\"");
 }
 
+/* What the files say is checked where they are read (setup.c). */
+static void check_tls(struct sw_config_load *load)
+{
+	const struct sw_tls_config *client = &load->config->client_tls, *server = &load->config->server_tls;
+
+	if (client->sslmode != SW_SSL_DISABLE && (!client->key_file[0] || !client->cert_file[0]))
+		sw_config_fault(load, sw_config_key_line(load, "seawall", "client_tls_sslmode"),
+		        "\"client_tls_sslmode\" needs \"client_tls_key_file\" and \"client_tls_cert_file\": name "
+		        "them");
+	if (client->sslmode >= SW_SSL_VERIFY_CA && !client->ca_file[0])
+		sw_config_fault(load, sw_config_key_line(load, "seawall", "client_tls_sslmode"),
+		        "\"client_tls_sslmode\" needs \"client_tls_ca_file\" to check clients by: name it");
+	if (server->sslmode >= SW_SSL_VERIFY_CA && !server->ca_file[0])
+		sw_config_fault(load, sw_config_key_line(load, "seawall", "server_tls_sslmode"),
+		        "\"server_tls_sslmode\" needs \"server_tls_ca_file\" to check nodes by: name it");
+	if (!server->key_file[0] != !server->cert_file[0])
+		sw_config_fault(load, sw_config_key_line(load, "seawall", "server_tls_cert_file"),
+		        "\"server_tls_key_file\" and \"server_tls_cert_file\" go together: name both or none");
+}
+
 static void check_login(struct sw_config_load *load)
 {
 	const struct sw_config *config = load->config;
 	uint32_t line = sw_config_key_line(load, "seawall", "auth_file");
 
+	if (config->auth_type == SW_AUTH_HBA && !config->auth_hba_file[0])
+		sw_config_fault(load, sw_config_key_line(load, "seawall", "auth_type"),
+		        "\"auth_type\" = hba needs \"auth_hba_file\": name it");
+	if (config->auth_type == SW_AUTH_CERT && !config->client_tls.ca_file[0])
+		sw_config_fault(load, sw_config_key_line(load, "seawall", "auth_type"),
+		        "\"auth_type\" = cert needs \"client_tls_sslmode\" and \"client_tls_ca_file\": set them");
 	if (config->auth_type != SW_AUTH_TRUST && !config->auth_file[0])
 		sw_config_fault(load, line,
 		        "\"auth_file\" is empty and \"auth_type\" needs it: name the file of users and "
@@ -240,6 +289,7 @@ void sw_config_finish(struct sw_config_load *load)
 	finish_paths(load);
 	check_listening(load);
 	check_login(load);
+	check_tls(load);
 	check_pools(load);
 	check_monitor(load);
 	check_functions(load);

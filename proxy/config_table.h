@@ -30,7 +30,7 @@ enum sw_key_type {
 };
 
 /* Rows of the table: a loader keeps one line number a row. */
-#define SW_CONFIG_KEYS_MAX 96
+#define SW_CONFIG_KEYS_MAX 128
 
 /* Names in one list of functions: nobody types more by hand. */
 #define SW_CONFIG_FUNCTIONS_MAX 1000

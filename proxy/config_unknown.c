@@ -20,13 +20,11 @@ struct name_advice {
 };
 
 static const struct name_advice names[] = {
-        {NULL, "client_tls_*", NULL},
-        {NULL, "server_tls_*", NULL},
+        {NULL, "*_tls_ecdhcurve", "OpenSSL chooses the group of the key exchange: remove the line"},
+        {NULL, "*_tls_dheparams", "OpenSSL chooses the group of the key exchange: remove the line"},
         {NULL, "auth_query", NULL},
         {NULL, "auth_user", NULL},
         {NULL, "auth_dbname", NULL},
-        {NULL, "auth_hba_file", NULL},
-        {NULL, "auth_ident_file", NULL},
         {NULL, "reserve_pool_*", NULL},
         {NULL, "server_check_*", NULL},
         {NULL, "server_reset_query*", NULL},

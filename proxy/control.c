@@ -31,6 +31,7 @@
 #include "proxy/pool/quota.h"
 #include "proxy/report.h"
 #include "proxy/session/session.h"
+#include "proxy/setup.h"
 #include "proxy/worker.h"
 #include "router/catalog.h"
 
@@ -43,8 +44,7 @@ struct control {
 	uv_async_t kick;             /* some worker waits for a sample */
 	uv_signal_t signals[3];
 	uv_timer_t first_look;
-	struct sw_config *config;
-	struct sw_auth_users *users;
+	struct sw_setup *setup;
 	struct sw_board *board;
 	struct sw_monitor *monitor;
 	struct sw_view view;         /* the last one published */
@@ -161,51 +161,35 @@ static void hook_cancel(uint32_t pid, uint32_t secret, void *arg)
 
 static struct sw_admin_context context_of(const struct control *control)
 {
-	return (struct sw_admin_context){.config = control->config,
+	return (struct sw_admin_context){.config = control->setup->config,
 		.view = &control->view,
 		.monitor = control->monitor,
 		.started_ns = control->started_ns};
 }
 
-static struct sw_auth_users *load_users(const struct sw_config *config, FILE *faults, bool *ret_ok)
-{
-	struct sw_auth_users *users = NULL;
-
-	*ret_ok = true;
-	if (config->auth_type == SW_AUTH_TRUST && access(config->auth_file, R_OK) != 0)
-		return NULL;
-	users = sw_auth_users_load(config->auth_file, faults);
-	*ret_ok = users != NULL;
-	return users;
-}
-
 /* Reads the configuration again. All of it is taken, or nothing. */
 static bool reload(struct control *control, FILE *faults)
 {
-	struct sw_config *config = sw_config_load(control->config->path, faults);
-	struct sw_auth_users *users;
-	bool ok;
+	const struct sw_setup *old = control->setup;
+	struct sw_config *config = sw_config_load(old->config->path, faults);
+	struct sw_setup *setup;
 
 	if (!config)
 		return false;
-	if (sw_config_check_reload(control->config, config, faults) != SW_OK) {
+	if (sw_config_check_reload(old->config, config, faults) != SW_OK) {
 		sw_config_unref(config);
 		return false;
 	}
-	users = load_users(config, faults, &ok);
-	if (!ok) {
-		sw_config_unref(config);
+	setup = sw_setup_load(config, faults);
+	if (!setup)
 		return false;
-	}
-	if (users && control->users)
-		sw_auth_users_adopt_keys(users, control->users);
-	sw_config_unref(control->config);
-	sw_auth_users_unref(control->users);
-	control->config = config;
-	control->users = users;
+	if (setup->users && old->users)
+		sw_auth_users_adopt_keys(setup->users, old->users);
 	sw_monitor_set_config(control->monitor, config);
 	for (uint32_t i = 0; i < control->worker_count && control->is_running; i++)
-		sw_worker_set_config(control->workers[i], config, users);
+		sw_worker_set_setup(control->workers[i], setup);
+	sw_setup_unref(control->setup);
+	control->setup = setup;
 	return true;
 }
 
@@ -228,7 +212,7 @@ static bool reload_and_log(struct control *control, char **ret_faults)
 
 	fclose(faults);
 	if (ok) {
-		sw_log(SW_LOG_INFO, "configuration reloaded from \"%s\"", control->config->path);
+		sw_log(SW_LOG_INFO, "configuration reloaded from \"%s\"", control->setup->config->path);
 		return true;
 	}
 	copy = sw_mem_strdup(*ret_faults);
@@ -436,9 +420,9 @@ static void start_workers(struct control *control)
 	control->is_running = true;
 	uv_timer_stop(&control->first_look);
 	for (uint32_t i = 0; i < control->worker_count; i++)
-		control->workers[i] = sw_worker_start((int)i, control->board, control->config, control->users, control->listeners,
+		control->workers[i] = sw_worker_start((int)i, control->board, control->setup, control->listeners,
 			control->listener_count, &control->hooks);
-	sw_log(SW_LOG_INFO, "seawall " SW_VERSION " serves on port %u with %" PRIu32 " worker%s", control->config->listen_port,
+	sw_log(SW_LOG_INFO, "seawall " SW_VERSION " serves on port %u with %" PRIu32 " worker%s", control->setup->config->listen_port,
 		control->worker_count, control->worker_count == 1 ? "" : "s");
 	tell_manager("READY=1");
 }
@@ -487,18 +471,12 @@ static void on_catalog(struct sw_catalog *catalog, void *arg)
 static enum sw_err init(struct control *control)
 {
 	static const int numbers[3] = {SIGHUP, SIGTERM, SIGINT};
-	const struct sw_config *config = control->config;
+	struct sw_config *config = control->setup->config;
 	struct sw_monitor_hooks hooks = {.on_view = on_view, .on_catalog = on_catalog, .arg = control};
-	bool ok;
 
-	control->users = load_users(config, stderr, &ok);
-	if (!ok)
-		return SW_ERR_CONFIG;
 	if (sw_listen_open(config->listen_addr, config->listen_port, config->unix_socket_dir, (int)config->listen_backlog,
-		    control->listeners, &control->listener_count) != SW_OK) {
-		sw_auth_users_unref(control->users);
+		    control->listeners, &control->listener_count) != SW_OK)
 		return SW_ERR_IO;
-	}
 	uv_loop_init(&control->loop);
 	control->started_ns = sw_clock_ns();
 	control->view.primary = -1;
@@ -522,18 +500,18 @@ static enum sw_err init(struct control *control)
 	control->first_look.data = control;
 	uv_timer_start(&control->first_look, on_first_look, FIRST_LOOK_MS, 0);
 	control->board = sw_board_new();
-	control->monitor = sw_monitor_new(&control->loop, control->board, control->config, &hooks);
+	control->monitor = sw_monitor_new(&control->loop, control->board, config, &hooks);
 	return SW_OK;
 }
 
-int sw_control_run(struct sw_config *config)
+int sw_control_run(struct sw_setup *setup)
 {
 	struct control *control = SW_NEW(struct control);
 
-	control->config = config;
+	control->setup = setup;
 	sw_server_set_hooks(&sw_relay_hooks);
 	if (init(control) != SW_OK) {
-		sw_config_unref(config);
+		sw_setup_unref(setup);
 		sw_mem_free(control);
 		return 1;
 	}
@@ -542,8 +520,7 @@ int sw_control_run(struct sw_config *config)
 	sw_mailbox_fini(&control->box);
 	sw_listen_close(control->listeners, control->listener_count);
 	sw_board_free(control->board);
-	sw_auth_users_unref(control->users);
-	sw_config_unref(control->config);
+	sw_setup_unref(control->setup);
 	sw_quota_free_all();
 	sw_mem_free(control);
 	sw_log(SW_LOG_INFO, "stopped");

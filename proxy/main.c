@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proxy/auth/auth.h"
 #include "proxy/base/log.h"
 #include "proxy/base/version.h"
 #include "proxy/config.h"
 #include "proxy/config_table.h"
 #include "proxy/control.h"
+#include "proxy/setup.h"
 
 static const char usage[] =
 	"Seawall " SW_VERSION ": one address in front of a PostgreSQL cluster.\n"
@@ -33,28 +33,11 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* The auth_file belongs to the configuration: its faults are told with the others. */
-static int check(struct sw_config *config)
-{
-	struct sw_auth_users *users = NULL;
-	FILE *file = fopen(config->auth_file, "r");
-	int status = 0;
-
-	if (file || config->auth_type != SW_AUTH_TRUST) {
-		users = sw_auth_users_load(config->auth_file, stderr);
-		status = users ? 0 : 1;
-	}
-	if (file)
-		fclose(file);
-	sw_auth_users_unref(users);
-	sw_config_unref(config);
-	return status;
-}
-
 int main(int argc, char **argv)
 {
 	const char *path = NULL;
 	struct sw_config *config;
+	struct sw_setup *setup;
 	bool checks_only = false;
 	int option;
 
@@ -88,10 +71,13 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	config = sw_config_load(path, stderr);
-	if (!config)
+	setup = config ? sw_setup_load(config, stderr) : NULL;
+	if (!setup)
 		return 1;
-	if (checks_only)
-		return check(config);
+	if (checks_only) {
+		sw_setup_unref(setup);
+		return 0;
+	}
 	signal(SIGPIPE, SIG_IGN);
-	return sw_control_run(config);
+	return sw_control_run(setup);
 }

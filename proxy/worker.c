@@ -10,18 +10,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proxy/auth/auth.h"
 #include "proxy/auth/digest.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mailbox.h"
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
+#include "proxy/net/stream.h"
 #include "proxy/pool/plans.h"
 #include "proxy/pool/pool.h"
 #include "proxy/pool/quota.h"
 #include "proxy/pool/settings.h"
 #include "proxy/session/session.h"
+#include "proxy/setup.h"
 #include "router/catalog.h"
 #include "router/verdicts.h"
 
@@ -41,6 +42,8 @@ struct listener {
 
 struct sw_worker {
 	struct sw_engine engine;
+	struct sw_setup *setup;
+	struct sw_scratch scratch;
 	uv_loop_t loop;
 	uv_thread_t thread;
 	struct sw_mailbox box;
@@ -141,8 +144,7 @@ static void close_listeners(struct sw_worker *worker)
 
 struct letter {
 	struct sw_mail mail;
-	struct sw_config *config;
-	struct sw_auth_users *users;
+	struct sw_setup *setup;
 	struct sw_catalog *catalog;
 	uint32_t pid, secret;
 	uint64_t session;
@@ -164,8 +166,7 @@ static void on_lost(struct sw_mail *mail)
 {
 	struct letter *letter = SW_CONTAINER_OF(mail, struct letter, mail);
 
-	sw_config_unref(letter->config);
-	sw_auth_users_unref(letter->users);
+	sw_setup_unref(letter->setup);
 	if (letter->catalog)
 		sw_catalog_unref(letter->catalog);
 	sw_mem_free(letter);
@@ -183,28 +184,39 @@ static struct letter *letter_of(struct sw_mail *mail)
 	return SW_CONTAINER_OF(mail, struct letter, mail);
 }
 
-static void on_config(struct sw_mail *mail, void *owner)
+/* Takes over the reference. */
+static void use_setup(struct sw_worker *worker, struct sw_setup *setup)
+{
+	struct sw_engine *engine = &worker->engine;
+
+	sw_setup_unref(worker->setup);
+	worker->setup = setup;
+	engine->config = setup->config;
+	engine->users = setup->users;
+	engine->hba = setup->hba;
+	engine->client_tls = setup->client_tls;
+	engine->server_tls = setup->server_tls;
+}
+
+static void on_setup(struct sw_mail *mail, void *owner)
 {
 	struct letter *letter = letter_of(mail);
-	struct sw_engine *engine = &((struct sw_worker *)owner)->engine;
+	struct sw_worker *worker = owner;
+	struct sw_engine *engine = &worker->engine;
 
-	sw_config_unref(engine->config);
-	sw_auth_users_unref(engine->users);
-	engine->config = letter->config;
-	engine->users = letter->users;
+	use_setup(worker, letter->setup);
 	sw_verdicts_clear(engine->verdicts);
 	sw_engine_apply_config(engine);
 	sw_sessions_apply_config(engine);
 	sw_mem_free(letter);
 }
 
-void sw_worker_set_config(struct sw_worker *worker, struct sw_config *config, struct sw_auth_users *users)
+void sw_worker_set_setup(struct sw_worker *worker, struct sw_setup *setup)
 {
 	struct letter *letter = letter_new(0);
 
-	letter->config = sw_config_ref(config);
-	letter->users = users ? sw_auth_users_ref(users) : NULL;
-	send_letter(worker, letter, on_config);
+	letter->setup = sw_setup_ref(setup);
+	send_letter(worker, letter, on_setup);
 }
 
 static void on_catalog(struct sw_mail *mail, void *owner)
@@ -307,8 +319,7 @@ static void on_stop(struct sw_mail *mail, void *owner)
 
 /* ---- birth and death */
 
-static void init_engine(struct sw_worker *worker, int number, struct sw_board *board, struct sw_config *config,
-	struct sw_auth_users *users)
+static void init_engine(struct sw_worker *worker, int number, struct sw_board *board, struct sw_setup *setup)
 {
 	struct sw_engine *engine = &worker->engine;
 
@@ -316,10 +327,10 @@ static void init_engine(struct sw_worker *worker, int number, struct sw_board *b
 	engine->number = number;
 	engine->hooks = &engine_hooks;
 	engine->worker = worker;
-	engine->scratch = sw_mem_alloc(SW_READ_BYTES);
+	sw_scratch_init(&worker->scratch);
+	engine->scratch = &worker->scratch;
 	sw_buf_init(&engine->assembly, ASSEMBLY_BYTES_MAX);
-	engine->config = sw_config_ref(config);
-	engine->users = users ? sw_auth_users_ref(users) : NULL;
+	use_setup(worker, sw_setup_ref(setup));
 	engine->board = board;
 	engine->view.primary = -1;
 	engine->verdicts = sw_verdicts_new(SW_VERDICTS_MAX, SW_VERDICT_BYTES_MAX);
@@ -345,11 +356,8 @@ static void fini_engine(struct sw_engine *engine)
 	sw_plans_free(engine->plans);
 	sw_verdicts_free(engine->verdicts);
 	sw_settings_table_free(engine->settings);
-	sw_auth_users_unref(engine->users);
-	sw_config_unref(engine->config);
 	sw_buf_fini(&engine->assembly);
 	sw_mem_free(engine->slots);
-	sw_mem_free(engine->scratch);
 }
 
 static void run(void *arg)
@@ -382,15 +390,15 @@ static void listen_on(struct sw_worker *worker, struct listener *listener, int d
 		sw_log(SW_LOG_ERROR, "%s cannot listen: %s", worker->name, uv_strerror(status));
 }
 
-struct sw_worker *sw_worker_start(int number, struct sw_board *board, struct sw_config *config, struct sw_auth_users *users,
-	const int *listeners, int listener_count, const struct sw_worker_hooks *hooks)
+struct sw_worker *sw_worker_start(int number, struct sw_board *board, struct sw_setup *setup, const int *listeners,
+	int listener_count, const struct sw_worker_hooks *hooks)
 {
 	struct sw_worker *worker = SW_NEW(struct sw_worker);
 
 	snprintf(worker->name, sizeof(worker->name), "worker %d", number);
 	worker->hooks = hooks;
 	uv_loop_init(&worker->loop);
-	init_engine(worker, number, board, config, users);
+	init_engine(worker, number, board, setup);
 	if (sw_mailbox_init(&worker->box, &worker->loop, worker) != SW_OK)
 		sw_log(SW_LOG_ERROR, "%s has no mailbox", worker->name);
 	uv_async_init(&worker->loop, &worker->view_async, on_view_async);
@@ -419,6 +427,8 @@ void sw_worker_stop(struct sw_worker *worker)
 	uv_thread_join(&worker->thread);
 	sw_mailbox_fini(&worker->box);
 	fini_engine(&worker->engine);
+	sw_scratch_fini(&worker->scratch);
+	sw_setup_unref(worker->setup);
 	sw_mem_free(worker->listeners);
 	sw_mem_free(worker);
 }

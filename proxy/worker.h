@@ -13,11 +13,9 @@
 #include "proxy/base/err.h"
 #include "proxy/session/engine.h"
 
-struct sw_auth_users;
 struct sw_board;
 struct sw_catalog;
-struct sw_config;
-struct sw_report_request;
+struct sw_setup;
 struct sw_worker;
 
 /* What workers call; from their threads. */
@@ -31,10 +29,10 @@ struct sw_worker_hooks {
 };
 
 /* listeners: descriptors of listening sockets that the worker duplicates. Control thread, as everything below. */
-struct sw_worker *sw_worker_start(int number, struct sw_board *board, struct sw_config *config, struct sw_auth_users *users,
-	const int *listeners, int listener_count, const struct sw_worker_hooks *hooks);
+struct sw_worker *sw_worker_start(int number, struct sw_board *board, struct sw_setup *setup, const int *listeners,
+	int listener_count, const struct sw_worker_hooks *hooks);
 
-void sw_worker_set_config(struct sw_worker *worker, struct sw_config *config, struct sw_auth_users *users);
+void sw_worker_set_setup(struct sw_worker *worker, struct sw_setup *setup);
 void sw_worker_set_catalog(struct sw_worker *worker, struct sw_catalog *catalog);
 void sw_worker_wake_for_view(struct sw_worker *worker);
 void sw_worker_cancel(struct sw_worker *worker, uint32_t pid, uint32_t secret);

@@ -1,7 +1,8 @@
 /*
  * Stream sockets over libuv. Owns the write buffers; runs on the loop of the worker that made the stream.
- * Invariant: bytes leave in the order of sw_stream_write: 'writing' is in libuv's hands, 'waiting' goes after it.
- * What is not here: TLS, and any knowledge of messages.
+ * Invariant: bytes leave in the order of sw_stream_write: 'writing' is in libuv's hands, 'waiting' goes after it. With TLS
+ * each write is sealed when it is made, so both hold records.
+ * What is not here: what TLS is (tls.c), and any knowledge of messages.
  */
 #include "proxy/net/stream.h"
 
@@ -12,9 +13,16 @@
 #include "proxy/base/list.h"
 #include "proxy/base/mem.h"
 #include "proxy/net/dial.h"
+#include "proxy/net/tls.h"
 
 /* A response that is forwarded has been cut at the high-water mark already; this only bounds a fault of the callers. */
 #define WAITING_BYTES_MAX (64u * 1024 * 1024)
+
+/* Bytes sealed at a time, and what becomes of them: headers and tags add less than a tenth. */
+#define SEAL_BYTES       SW_READ_BYTES
+#define SEALED_BYTES_MAX (SEAL_BYTES * 2)
+
+#define OPENED_BYTES (SW_READ_BYTES + SW_TLS_RECORD_BYTES)
 
 struct sw_write {
 	uv_write_t req;
@@ -22,23 +30,40 @@ struct sw_write {
 	struct sw_buf bytes;
 };
 
-static void init_common(struct sw_stream *stream, const struct sw_stream_hooks *hooks, uint8_t *scratch)
+void sw_scratch_init(struct sw_scratch *scratch)
+{
+	scratch->read = sw_mem_alloc(SW_READ_BYTES);
+	scratch->opened = sw_mem_alloc(OPENED_BYTES);
+	sw_buf_init(&scratch->sealed, SEALED_BYTES_MAX);
+}
+
+void sw_scratch_fini(struct sw_scratch *scratch)
+{
+	sw_mem_free(scratch->read);
+	sw_mem_free(scratch->opened);
+	sw_buf_fini(&scratch->sealed);
+}
+
+static void init_common(struct sw_stream *stream, const struct sw_stream_hooks *hooks, struct sw_scratch *scratch)
 {
 	stream->hooks = hooks;
-	stream->scratch = uv_buf_init((char *)scratch, SW_READ_BYTES);
+	stream->scratch = scratch;
+	stream->tls = NULL;
 	sw_buf_init(&stream->waiting, WAITING_BYTES_MAX);
 	stream->writing = NULL;
 	stream->dial = NULL;
-	stream->is_reading = stream->is_closing = stream->was_full = false;
+	stream->is_reading = stream->is_closing = stream->was_full = stream->is_shaking = false;
 }
 
-void sw_stream_init_tcp(struct sw_stream *stream, uv_loop_t *loop, const struct sw_stream_hooks *hooks, uint8_t *scratch)
+void sw_stream_init_tcp(
+	struct sw_stream *stream, uv_loop_t *loop, const struct sw_stream_hooks *hooks, struct sw_scratch *scratch)
 {
 	uv_tcp_init(loop, &stream->uv.tcp);
 	init_common(stream, hooks, scratch);
 }
 
-void sw_stream_init_pipe(struct sw_stream *stream, uv_loop_t *loop, const struct sw_stream_hooks *hooks, uint8_t *scratch)
+void sw_stream_init_pipe(
+	struct sw_stream *stream, uv_loop_t *loop, const struct sw_stream_hooks *hooks, struct sw_scratch *scratch)
 {
 	uv_pipe_init(loop, &stream->uv.pipe, 0);
 	init_common(stream, hooks, scratch);
@@ -61,7 +86,53 @@ static struct sw_stream *stream_of(uv_handle_t *handle)
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {
 	(void)suggested;
-	*ret_buf = stream_of(handle)->scratch;
+	*ret_buf = uv_buf_init((char *)stream_of(handle)->scratch->read, SW_READ_BYTES);
+}
+
+static void end(struct sw_stream *stream, enum sw_err why)
+{
+	sw_stream_stop(stream);
+	stream->hooks->on_end(stream, why);
+}
+
+static void write_raw(struct sw_stream *stream, const uint8_t *bytes, size_t len);
+
+static void flush_sealed(struct sw_stream *stream)
+{
+	struct sw_buf *sealed = &stream->scratch->sealed;
+
+	write_raw(stream, sw_buf_data(sealed), sw_buf_len(sealed));
+	sw_buf_clear(sealed);
+}
+
+/* A step of the handshake; true where it is over and the stream still there. */
+static bool shake(struct sw_stream *stream)
+{
+	enum sw_err result = sw_tls_shake(stream->tls, &stream->scratch->sealed);
+
+	flush_sealed(stream);
+	if (result == SW_ERR_AGAIN)
+		return false;
+	stream->is_shaking = false;
+	stream->hooks->on_secure(stream, result);
+	return result == SW_OK && !stream->is_closing;
+}
+
+static void on_sealed(struct sw_stream *stream, const uint8_t *bytes, size_t sealed_len)
+{
+	struct sw_scratch *scratch = stream->scratch;
+	enum sw_err result;
+	size_t len;
+
+	sw_tls_feed(stream->tls, bytes, sealed_len);
+	if (stream->is_shaking && !shake(stream))
+		return;
+	result = sw_tls_open(stream->tls, scratch->opened, OPENED_BYTES, &len, &scratch->sealed);
+	flush_sealed(stream);
+	if (len > 0)
+		stream->hooks->on_data(stream, scratch->opened, len);
+	if (result != SW_OK && !stream->is_closing)
+		end(stream, result == SW_ERR_EOF ? SW_ERR_EOF : SW_ERR_IO);
 }
 
 static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
@@ -70,12 +141,34 @@ static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
 
 	if (got == 0 || stream->is_closing)
 		return;
-	if (got < 0) {
-		sw_stream_stop(stream);
-		stream->hooks->on_end(stream, got == UV_EOF ? SW_ERR_EOF : SW_ERR_IO);
-		return;
-	}
-	stream->hooks->on_data(stream, (const uint8_t *)buf->base, (size_t)got);
+	if (got < 0)
+		end(stream, got == UV_EOF ? SW_ERR_EOF : SW_ERR_IO);
+	else if (stream->tls)
+		on_sealed(stream, (const uint8_t *)buf->base, (size_t)got);
+	else
+		stream->hooks->on_data(stream, (const uint8_t *)buf->base, (size_t)got);
+}
+
+enum sw_err sw_stream_accept_tls(struct sw_stream *stream, struct sw_tls *tls, const uint8_t *first, size_t len)
+{
+	stream->tls = sw_tls_accept(tls);
+	if (!stream->tls)
+		return SW_ERR_IO;
+	stream->is_shaking = true;
+	if (len > 0)
+		on_sealed(stream, first, len);
+	return SW_OK;
+}
+
+enum sw_err sw_stream_connect_tls(struct sw_stream *stream, struct sw_tls *tls, const char *host)
+{
+	stream->tls = sw_tls_connect(tls, host);
+	if (!stream->tls)
+		return SW_ERR_IO;
+	stream->is_shaking = true;
+	/* Our first words; the handshake cannot be over before the server has answered. */
+	(void)shake(stream);
+	return SW_OK;
 }
 
 void sw_stream_start(struct sw_stream *stream)
@@ -141,7 +234,7 @@ static void start_writing(struct sw_stream *stream)
 	}
 }
 
-void sw_stream_write(struct sw_stream *stream, const void *bytes, size_t len)
+static void write_raw(struct sw_stream *stream, const uint8_t *bytes, size_t len)
 {
 	if (stream->is_closing || len == 0)
 		return;
@@ -152,7 +245,7 @@ void sw_stream_write(struct sw_stream *stream, const void *bytes, size_t len)
 		if (wrote == (int)len)
 			return;
 		if (wrote > 0) {
-			bytes = (const uint8_t *)bytes + wrote;
+			bytes += wrote;
 			len -= (size_t)wrote;
 		}
 	}
@@ -160,6 +253,26 @@ void sw_stream_write(struct sw_stream *stream, const void *bytes, size_t len)
 		assert(!"a writer ignored sw_stream_is_full");
 	if (!stream->writing)
 		start_writing(stream);
+}
+
+void sw_stream_write(struct sw_stream *stream, const void *bytes, size_t len)
+{
+	const uint8_t *at = bytes;
+
+	if (!stream->tls) {
+		write_raw(stream, at, len);
+		return;
+	}
+	while (len > 0 && !stream->is_closing) {
+		size_t some = len < SEAL_BYTES ? len : SEAL_BYTES;
+
+		/* A connection that failed is reported by the read side. */
+		if (sw_tls_seal(stream->tls, at, some, &stream->scratch->sealed) != SW_OK)
+			return;
+		flush_sealed(stream);
+		at += some;
+		len -= some;
+	}
 }
 
 size_t sw_stream_unsent(const struct sw_stream *stream)
@@ -179,6 +292,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	struct sw_stream *stream = stream_of(handle);
 
 	sw_buf_fini(&stream->waiting);
+	sw_tls_conn_free(stream->tls);
 	stream->hooks->on_closed(stream);
 }
 
@@ -186,6 +300,10 @@ void sw_stream_close(struct sw_stream *stream)
 {
 	if (stream->is_closing)
 		return;
+	if (stream->tls) {
+		sw_tls_say_bye(stream->tls, &stream->scratch->sealed);
+		flush_sealed(stream);
+	}
 	stream->is_closing = true;
 	if (stream->dial)
 		sw_dial_forget(stream->dial);

@@ -288,10 +288,27 @@ void sw_pool_on_ready(struct sw_server *server)
 	struct sw_pool *pool = server->pool;
 
 	pool->failed_ns = 0;
+	if (!pool->database->is_real)
+		pool->engine->hooks->on_want_catalog(pool->engine, pool->key.dbname);
+	pool->database->is_real = true;
 	sw_settings_unref(pool->facts);
 	pool->facts = sw_settings_ref(server->facts);
 	server->idle_since_ns = sw_clock_ns();
 	offer(pool, server);
+}
+
+bool sw_pool_turn_tls(struct sw_server *server)
+{
+	struct sw_pool *pool = server->pool;
+	enum sw_sslmode mode = pool->engine->config->server_tls.sslmode;
+	bool was_tls = server->stream.tls != NULL;
+
+	pool->is_tls_turned = (mode == SW_SSL_ALLOW && !was_tls) || (mode == SW_SSL_PREFER && was_tls);
+	if (!pool->is_tls_turned)
+		return false; /* there is one way only, or it was the second one */
+	sw_server_close(server, SW_SERVER_END_REFUSED);
+	fill(pool, pool->waiter_count);
+	return true;
 }
 
 static void fail_waiters(struct sw_pool *pool, const struct sw_problem *problem, bool is_node_lost)

@@ -54,6 +54,7 @@ struct sw_pool {
 	uint32_t welcome_next;
 	struct sw_buf last_error;       /* text of the last failure */
 	uint64_t opened, closed;        /* counters */
+	bool is_tls_turned;             /* the node's pg_hba.conf wants the opposite of what sslmode begins with */
 };
 
 /* The pool for a node, a database and a user; made at first use, kept as long as the worker. */
@@ -76,7 +77,11 @@ void sw_pool_give_back(struct sw_server *server);
 struct sw_settings *sw_pool_welcome(const struct sw_pool *pool, const struct sw_settings *vars);
 void sw_pool_set_welcome(struct sw_pool *pool, struct sw_settings *vars, struct sw_settings *params);
 
-/* Called by server.c. */
+/*
+ * Called by server.c. The node's pg_hba.conf refused the login, with TLS or without it. With sslmode allow and prefer the
+ * other way is tried once, as libpq does; true where the server connection was closed for that.
+ */
+bool sw_pool_turn_tls(struct sw_server *server);
 void sw_pool_on_ready(struct sw_server *server);
 void sw_pool_on_refused(struct sw_server *server, const struct sw_problem *problem, bool is_node_lost);
 void sw_pool_on_closing(struct sw_server *server);

@@ -13,11 +13,13 @@
 #include <strings.h>
 
 #include "proxy/auth/auth.h"
+#include "proxy/auth/binding.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
 #include "proxy/net/dial.h"
+#include "proxy/net/tls.h"
 #include "proxy/pool/pool.h"
 #include "proxy/pool/settings.h"
 #include "proxy/session/engine.h"
@@ -195,6 +197,8 @@ static void on_login_error(struct sw_server *server, const uint8_t *body, size_t
 	problem.message = fields.message;
 	problem.detail = fields.detail[0] ? fields.detail : NULL;
 	problem.hint = fields.hint[0] ? fields.hint : NULL;
+	if (strcmp(problem.sqlstate, "28000") == 0 && sw_pool_turn_tls(server))
+		return;
 	refuse(server, &problem, is_node_problem(problem.sqlstate));
 }
 
@@ -458,18 +462,20 @@ static const struct sw_stream_hooks stream_hooks = {
 
 /* ---- opening */
 
-static void on_dialled(struct sw_stream *stream, int status)
+static void on_dialled(struct sw_stream *stream, const char *problem)
 {
 	struct sw_server *server = server_of(stream);
 	const struct sw_pool_key *key = &server->pool->key;
 	const char *secret = server->engine->users ? sw_auth_users_find(server->engine->users, key->user) : NULL;
 	struct sw_buf *out = &server->engine->assembly;
 	const char *const pairs[] = {"user", key->user, "database", key->dbname, NULL};
+	uint8_t hash[SW_BINDING_BYTES_MAX];
+	size_t hash_len;
 
-	if (status != 0) {
-		char message[320];
+	if (problem) {
+		char message[SW_TLS_WHY_MAX + 128];
 
-		snprintf(message, sizeof(message), "could not connect to node \"%s\": %s", node_of(server)->name, uv_strerror(status));
+		snprintf(message, sizeof(message), "could not connect to node \"%s\": %s", node_of(server)->name, problem);
 		refuse_as_lost(server, message);
 		return;
 	}
@@ -477,14 +483,33 @@ static void on_dialled(struct sw_stream *stream, int status)
 	server->login = sw_login_new(key->user, secret);
 	if (server->engine->users)
 		sw_login_use_keys(server->login, sw_auth_users_keys(server->engine->users, key->user));
+	if (stream->tls && sw_binding_of(sw_tls_peer_certificate(stream->tls), hash, &hash_len) == SW_OK)
+		sw_login_use_binding(server->login, hash, hash_len);
 	sw_stream_start(&server->stream);
 	sw_msg_startup(out, pairs);
 	send_to(server, out);
 }
 
+/* Its address, and whether TLS is spoken: what libpq's sslmode says, and what the node has wanted of this pool before. */
+static struct sw_dial_target target_of(const struct sw_pool *pool)
+{
+	const struct sw_engine *engine = pool->engine;
+	const struct sw_node_config *node = &engine->config->nodes[pool->key.node];
+	enum sw_sslmode mode = engine->config->server_tls.sslmode;
+	bool is_plain = mode == SW_SSL_ALLOW;
+
+	if (pool->is_tls_turned && mode <= SW_SSL_PREFER)
+		is_plain = !is_plain;
+	return (struct sw_dial_target){.host = node->host,
+		.port = node->port,
+		.tls = is_plain ? NULL : engine->server_tls,
+		.may_be_plain = mode <= SW_SSL_PREFER};
+}
+
 struct sw_server *sw_server_open(struct sw_engine *engine, struct sw_pool *pool)
 {
 	struct sw_server *server = SW_NEW(struct sw_server);
+	struct sw_dial_target target;
 
 	server->engine = engine;
 	server->pool = pool;
@@ -496,8 +521,8 @@ struct sw_server *sw_server_open(struct sw_engine *engine, struct sw_pool *pool)
 	sw_buf_init(&server->partial, PARTIAL_BYTES_MAX);
 	server->opened_ns = sw_clock_ns();
 	server->txn_status = 'I';
-	sw_dial_start(&server->stream, engine->loop, &stream_hooks, engine->scratch, node_of(server)->host,
-		node_of(server)->port, on_dialled);
+	target = target_of(pool);
+	sw_dial_start(&server->stream, engine->loop, &stream_hooks, engine->scratch, &target, on_dialled);
 	return server;
 }
 
@@ -572,12 +597,12 @@ static const struct sw_stream_hooks cancel_hooks = {
 	.on_closed = on_cancel_closed,
 };
 
-static void on_cancel_dialled(struct sw_stream *stream, int status)
+static void on_cancel_dialled(struct sw_stream *stream, const char *problem)
 {
 	struct cancel *cancel = SW_CONTAINER_OF(stream, struct cancel, stream);
 	struct sw_buf *out = &cancel->engine->assembly;
 
-	if (status != 0) {
+	if (problem) {
 		sw_stream_close(stream);
 		return;
 	}
@@ -590,6 +615,7 @@ static void on_cancel_dialled(struct sw_stream *stream, int status)
 void sw_server_cancel(struct sw_server *server)
 {
 	struct cancel *cancel = SW_NEW(struct cancel);
+	struct sw_dial_target target = target_of(server->pool);
 
 	cancel->engine = server->engine;
 	cancel->pool = server->pool;
@@ -599,8 +625,8 @@ void sw_server_cancel(struct sw_server *server)
 	sw_list_push_back(&cancel->engine->cancels, &cancel->entry);
 	server->cancels++;
 	server->engine->closing_streams++;
-	sw_dial_start(&cancel->stream, server->engine->loop, &cancel_hooks, server->engine->scratch, node_of(server)->host,
-		node_of(server)->port, on_cancel_dialled);
+	sw_dial_start(&cancel->stream, server->engine->loop, &cancel_hooks, server->engine->scratch, &target,
+		on_cancel_dialled);
 }
 
 void sw_cancels_time_out(struct sw_engine *engine, int64_t now_ns)

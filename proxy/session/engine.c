@@ -61,11 +61,7 @@ struct sw_database *sw_engine_database(struct sw_engine *engine, const char *nam
 
 	if (!config || strlen(name) >= SW_NAME_MAX)
 		return NULL;
-	if (!database) {
-		database = add_database(engine, name, config->dbname[0] ? config->dbname : name);
-		engine->hooks->on_want_catalog(engine, database->dbname);
-	}
-	return database;
+	return database ? database : add_database(engine, name, config->dbname[0] ? config->dbname : name);
 }
 
 void sw_engine_apply_config(struct sw_engine *engine)

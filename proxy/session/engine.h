@@ -18,6 +18,8 @@
 
 struct sw_auth_users;
 struct sw_engine;
+struct sw_hba;
+struct sw_scratch;
 struct sw_unit;
 struct sw_catalog;
 struct sw_config;
@@ -27,6 +29,7 @@ struct sw_quota;
 struct sw_session;
 struct sw_settings_table;
 struct sw_statement;
+struct sw_tls;
 struct sw_verdicts;
 
 /* Counters of one database on one worker: written by the worker alone, read through a report that it fills itself. */
@@ -44,6 +47,7 @@ struct sw_database {
 	uint32_t number;              /* for the verdict cache */
 	uint8_t lag_class;
 	uint32_t pool_size;
+	bool is_real;                 /* a server has let somebody in: from then on its catalog is read */
 	struct sw_catalog *catalog;   /* newest snapshot, a reference; NULL = none yet */
 	struct sw_stats stats;
 };
@@ -69,10 +73,13 @@ struct sw_engine {
 	int number;                       /* of the worker */
 	const struct sw_engine_hooks *hooks;
 	void *worker;                     /* for the hooks */
-	uint8_t *scratch;                 /* SW_READ_BYTES: one read of any socket */
+	struct sw_scratch *scratch;       /* of the streams */
 	struct sw_buf assembly;           /* messages being built for one write */
-	struct sw_config *config;         /* a reference */
-	struct sw_auth_users *users;      /* a reference; NULL without auth_file */
+	/* The worker holds these, and brings new ones (proxy/setup.h). */
+	struct sw_config *config;
+	struct sw_auth_users *users;      /* NULL without auth_file */
+	struct sw_hba *hba;               /* NULL but with auth_type hba or cert */
+	struct sw_tls *client_tls, *server_tls; /* NULL = none */
 	struct sw_board *board;           /* shared, read only */
 	struct sw_view view;              /* this worker's copy */
 	uint64_t view_seen;

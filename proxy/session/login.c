@@ -2,20 +2,26 @@
  * Everything before a session is let in: the first packets, authentication, the parameters that the client is told. Runs on
  * the worker's thread. Invariant: nothing that a client sends is believed before its length was checked, and no server
  * connection is taken for a client that has not proven who it is.
- * What is not here: the arithmetic of passwords (proxy/auth), TLS.
+ * What is not here: the arithmetic of passwords (proxy/auth), TLS itself (proxy/net).
  * Source: PostgreSQL manual, 55.2.1 'Start-up'.
  */
+#define _GNU_SOURCE /* struct ucred */
 #include <ctype.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "proxy/auth/auth.h"
+#include "proxy/auth/binding.h"
+#include "proxy/auth/hba.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/version.h"
 #include "proxy/config.h"
+#include "proxy/net/tls.h"
 #include "proxy/pool/quota.h"
 #include "proxy/pool/settings.h"
 #include "proxy/session/session.h"
@@ -30,6 +36,12 @@ static void refuse(struct sw_session *session, const char *sqlstate, const char 
 
 	snprintf(problem.sqlstate, sizeof(problem.sqlstate), "%s", sqlstate);
 	sw_session_die(session, SW_END_LOGIN, &problem);
+}
+
+/* A Unix socket needs none: what passes there does not leave the machine. */
+static bool may_be_tls(const struct sw_session *session)
+{
+	return session->engine->client_tls && session->stream.uv.stream.type == UV_TCP;
 }
 
 /* ---- the startup packet */
@@ -175,13 +187,14 @@ static bool read_parameters(struct sw_session *session, const struct sw_startup 
 	return true;
 }
 
-static bool find_database(struct sw_session *session, const char *name)
+/* After authentication: who is not known to us learns nothing of what there is, and makes nothing. */
+static bool find_database(struct sw_session *session)
 {
 	const struct sw_config *config = session->engine->config;
+	const char *name = session->wanted;
 	char message[256];
 
-	if (strcmp(name, "seawall") == 0 || strcmp(name, "pgbouncer") == 0) {
-		session->is_console = true;
+	if (session->is_console) {
 		session->is_admin = sw_config_list_has(config->admin_users, session->user);
 		if (!session->is_admin && !sw_config_list_has(config->stats_users, session->user)) {
 			snprintf(message, sizeof(message), "user \"%s\" may not use the console", session->user);
@@ -234,26 +247,151 @@ static void on_auth_step(struct sw_session *session, enum sw_auth_step step, con
 	welcome(session);
 }
 
-static void start_auth(struct sw_session *session)
+static void refuse_as_hba(struct sw_session *session, const struct sw_hba_rule *rule)
 {
-	static const enum sw_auth_method methods[] = {
-		[SW_AUTH_TRUST] = SW_METHOD_TRUST,
-		[SW_AUTH_PLAIN] = SW_METHOD_PLAIN,
-		[SW_AUTH_MD5] = SW_METHOD_MD5,
-		[SW_AUTH_SCRAM] = SW_METHOD_SCRAM,
+	const char *how = session->stream.tls ? "with TLS" : "without TLS";
+	char message[512];
+
+	snprintf(message, sizeof(message), "%s for host \"%s\", user \"%s\", database \"%s\", %s",
+		rule->line ? "the hba file rejects connections" : "the hba file has no line", session->address, session->user,
+		session->wanted, how);
+	sw_log(SW_LOG_WARNING, "%s (%s:%u)", message, rule->line ? rule->path : "no line fits", rule->line);
+	refuse(session, "28000", message, NULL);
+}
+
+/* The name of the system user at the other end of a Unix socket. */
+static bool find_peer_name(const struct sw_session *session, char *name, size_t size)
+{
+	struct ucred cred;
+	struct passwd entry, *found;
+	socklen_t len = sizeof(cred);
+	char text[1024];
+	uv_os_fd_t fd;
+
+	if (uv_fileno((const uv_handle_t *)&session->stream.uv.stream, &fd) != 0 ||
+		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0 ||
+		getpwuid_r(cred.uid, &entry, text, sizeof(text), &found) != 0 || !found || strlen(entry.pw_name) >= size)
+		return false;
+	strcpy(name, entry.pw_name);
+	return true;
+}
+
+/* Does the system, or the certificate, call the client by a name that may be the user's? */
+static bool check_outside_name(struct sw_session *session, const char *map, const char *name, const char *what)
+{
+	char message[256];
+
+	if (sw_hba_map_allows(session->engine->hba, map, name, session->user))
+		return true;
+	sw_log(SW_LOG_WARNING, "login of user \"%s\" from %s failed: the %s is \"%s\"", session->user, session->address, what,
+		name ? name : "");
+	snprintf(message, sizeof(message), "%s authentication failed for user \"%s\"", what, session->user);
+	refuse(session, "28000", message, NULL);
+	return false;
+}
+
+static bool check_certificate(struct sw_session *session, const struct sw_hba_rule *rule)
+{
+	char name[SW_NAME_MAX * 4];
+	bool has_name;
+
+	if (rule->clientcert == SW_CLIENTCERT_NONE)
+		return true;
+	if (!session->stream.tls || !sw_tls_peer_certificate(session->stream.tls)) {
+		refuse(session, "28000", "connection requires a valid client certificate", "Set sslcert and sslkey.");
+		return false;
+	}
+	if (rule->clientcert == SW_CLIENTCERT_CA)
+		return true;
+	has_name = sw_tls_peer_name(session->stream.tls, name, sizeof(name));
+	return check_outside_name(session, rule->map, has_name ? name : NULL, "certificate");
+}
+
+static bool check_peer(struct sw_session *session, const struct sw_hba_rule *rule)
+{
+	char name[SW_NAME_MAX * 4];
+	bool has_name = find_peer_name(session, name, sizeof(name));
+
+	return check_outside_name(session, rule->map, has_name ? name : NULL, "peer");
+}
+
+/* What the configuration says, or the first line of the hba file that fits. */
+static struct sw_hba_rule find_rule(const struct sw_session *session)
+{
+	static const struct sw_hba_rule rules[] = {
+		[SW_AUTH_TRUST] = {.method = SW_HBA_TRUST},
+		[SW_AUTH_PLAIN] = {.method = SW_HBA_PASSWORD},
+		[SW_AUTH_MD5] = {.method = SW_HBA_MD5},
+		[SW_AUTH_SCRAM] = {.method = SW_HBA_SCRAM},
+		[SW_AUTH_CERT] = {.method = SW_HBA_CERT, .clientcert = SW_CLIENTCERT_FULL},
 	};
+	struct sw_hba_ask ask = {.is_unix = session->stream.uv.stream.type != UV_TCP,
+		.is_tls = session->stream.tls != NULL,
+		.database = session->wanted,
+		.user = session->user};
+	struct sockaddr_storage address;
+	struct sw_hba_rule rule;
+	int len = sizeof(address);
+
+	if (session->engine->config->auth_type != SW_AUTH_HBA)
+		return rules[session->engine->config->auth_type];
+	if (!ask.is_unix && uv_tcp_getpeername(&session->stream.uv.tcp, (struct sockaddr *)&address, &len) == 0)
+		ask.address = (struct sockaddr *)&address;
+	sw_hba_find(session->engine->hba, &ask, &rule);
+	return rule;
+}
+
+static void start_exchange(struct sw_session *session, enum sw_auth_method method)
+{
 	struct sw_engine *engine = session->engine;
 	const char *secret = engine->users ? sw_auth_users_find(engine->users, session->user) : NULL;
 	const uint8_t *reply = NULL;
-	size_t len = 0;
+	uint8_t hash[SW_BINDING_BYTES_MAX];
+	size_t len = 0, hash_len;
 	enum sw_auth_step step;
 
 	session->state = SW_SESSION_AUTH;
-	session->verifier = sw_verifier_new(methods[engine->config->auth_type], session->user, secret);
+	session->verifier = sw_verifier_new(method, session->user, secret);
 	if (engine->users)
 		sw_verifier_use_keys(session->verifier, sw_auth_users_keys(engine->users, session->user));
+	if (session->stream.tls && sw_binding_of(sw_tls_own_certificate(session->stream.tls), hash, &hash_len) == SW_OK)
+		sw_verifier_use_binding(session->verifier, hash, hash_len);
 	step = sw_verifier_start(session->verifier, &reply, &len);
 	on_auth_step(session, step, reply, len);
+}
+
+static void start_auth(struct sw_session *session)
+{
+	struct sw_hba_rule rule = find_rule(session);
+
+	if (!check_certificate(session, &rule))
+		return;
+	switch (rule.method) {
+	case SW_HBA_REJECT:
+		refuse_as_hba(session, &rule);
+		return;
+	case SW_HBA_PEER:
+		if (!check_peer(session, &rule))
+			return;
+		start_exchange(session, SW_METHOD_TRUST);
+		return;
+	case SW_HBA_TRUST:
+	case SW_HBA_CERT:
+		start_exchange(session, SW_METHOD_TRUST);
+		return;
+	case SW_HBA_PASSWORD:
+		start_exchange(session, SW_METHOD_PLAIN);
+		return;
+	case SW_HBA_MD5:
+		start_exchange(session, SW_METHOD_MD5);
+		return;
+	case SW_HBA_SCRAM:
+		start_exchange(session, SW_METHOD_SCRAM);
+		return;
+	case SW_HBA_PAM:
+		refuse(session, "0A000", "authentication by PAM is not in this version of seawall", NULL);
+		return;
+	}
 }
 
 static size_t consume_auth(struct sw_session *session, const uint8_t *bytes, size_t len)
@@ -355,6 +493,10 @@ static void welcome(struct sw_session *session)
 	struct sw_pool *pool;
 	int node;
 
+	if (!find_database(session))
+		return;
+	sw_mem_free(session->wanted);
+	session->wanted = NULL;
 	apply_user(session);
 	session->state = SW_SESSION_WELCOME;
 	if (session->is_console) {
@@ -415,12 +557,16 @@ static size_t on_session_request(struct sw_session *session, const struct sw_sta
 	}
 	if (!read_parameters(session, startup, &database))
 		return 0;
+	if (engine->config->client_tls.sslmode >= SW_SSL_REQUIRE && may_be_tls(session) && !session->stream.tls) {
+		refuse(session, "28000", "TLS is required", "Connect with sslmode=require or above.");
+		return 0;
+	}
 	if (engine->is_draining) {
 		refuse(session, "57P03", "seawall is shutting down", NULL);
 		return 0;
 	}
-	if (!find_database(session, database))
-		return 0;
+	session->wanted = sw_mem_strdup(database);
+	session->is_console = strcmp(database, "seawall") == 0 || strcmp(database, "pgbouncer") == 0;
 	if (sw_quota_used(engine->clients) > engine->config->max_client_conn && !session->is_console) {
 		refuse(session, "53300", "no more connections allowed (max_client_conn)", "Raise max_client_conn, or close connections.");
 		return 0;
@@ -430,11 +576,46 @@ static size_t on_session_request(struct sw_session *session, const struct sw_sta
 	return len;
 }
 
+static size_t on_encryption_request(struct sw_session *session, const struct sw_startup *startup, size_t length, size_t len)
+{
+	if (session->stream.tls || ++session->encryption_requests > 2) {
+		refuse(session, "08P01", "a request for encryption was not expected now", NULL);
+		return 0;
+	}
+	if (startup->kind == SW_STARTUP_GSSENC || !may_be_tls(session)) {
+		sw_stream_write(&session->stream, "N", 1);
+		return length;
+	}
+	/* What came with it in plain text may be somebody else's, to be taken for the client's after the handshake. */
+	if (len > length) {
+		refuse(session, "08P01", "received unencrypted data after SSL request",
+			"This is a fault of the client's software, or somebody is tampering with the connection.");
+		return 0;
+	}
+	sw_stream_write(&session->stream, "S", 1);
+	if (sw_stream_accept_tls(&session->stream, session->engine->client_tls, NULL, 0) != SW_OK)
+		sw_session_close(session, SW_END_LOGIN);
+	return length;
+}
+
+/* The first byte of a TLS handshake; no startup packet is so long that it begins with it. */
+#define TLS_HANDSHAKE 0x16
+
+static size_t on_direct_tls(struct sw_session *session, const uint8_t *bytes, size_t len)
+{
+	session->is_direct_tls = true;
+	if (sw_stream_accept_tls(&session->stream, session->engine->client_tls, bytes, len) != SW_OK)
+		sw_session_close(session, SW_END_LOGIN);
+	return len;
+}
+
 static size_t consume_startup(struct sw_session *session, const uint8_t *bytes, size_t len)
 {
 	struct sw_startup startup;
 	uint32_t length;
 
+	if (bytes[0] == TLS_HANDSHAKE && !session->stream.tls && session->encryption_requests == 0 && may_be_tls(session))
+		return on_direct_tls(session, bytes, len);
 	if (len < 4)
 		return 0;
 	length = sw_get_u32(bytes);
@@ -451,12 +632,7 @@ static size_t consume_startup(struct sw_session *session, const uint8_t *bytes, 
 	switch (startup.kind) {
 	case SW_STARTUP_SSL:
 	case SW_STARTUP_GSSENC:
-		if (++session->encryption_requests > 2) {
-			refuse(session, "08P01", "too many requests for encryption", NULL);
-			return 0;
-		}
-		sw_stream_write(&session->stream, "N", 1);
-		return length;
+		return on_encryption_request(session, &startup, length, len);
 	case SW_STARTUP_CANCEL:
 		sw_session_cancel(session->engine, startup.pid, sw_get_u32(startup.secret));
 		sw_session_close(session, SW_END_CANCEL);

@@ -16,6 +16,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
+#include "proxy/net/tls.h"
 #include "proxy/pool/quota.h"
 #include "proxy/pool/settings.h"
 
@@ -160,6 +161,21 @@ static void on_drained(struct sw_stream *stream)
 	sw_session_resume(session_of(stream));
 }
 
+static void on_secure(struct sw_stream *stream, enum sw_err result)
+{
+	struct sw_session *session = session_of(stream);
+
+	if (result != SW_OK) {
+		sw_log(SW_LOG_WARNING, "TLS handshake with %s:%u failed: %s", session->address, session->port,
+			sw_tls_reason(stream->tls));
+		sw_session_close(session, SW_END_LOGIN);
+	} else if (session->is_direct_tls && !sw_tls_has_alpn(stream->tls)) {
+		sw_log(SW_LOG_WARNING, "%s:%u began with TLS, but not for the protocol \"postgresql\" (ALPN)", session->address,
+			session->port);
+		sw_session_close(session, SW_END_LOGIN);
+	}
+}
+
 /* ---- the end */
 
 static void on_closed(struct sw_stream *stream)
@@ -174,6 +190,7 @@ static const struct sw_stream_hooks stream_hooks = {
 	.on_data = on_data,
 	.on_end = on_end,
 	.on_drained = on_drained,
+	.on_secure = on_secure,
 	.on_closed = on_closed,
 };
 
@@ -247,6 +264,7 @@ void sw_session_close(struct sw_session *session, enum sw_session_end why)
 	sw_settings_unref(session->parse_vars_of);
 	sw_verifier_free(session->verifier);
 	sw_mem_free(session->user);
+	sw_mem_free(session->wanted);
 	sw_mem_free(session->begin);
 	sw_buf_fini(&session->in);
 	sw_list_remove(&session->entry);

@@ -135,7 +135,8 @@ struct sw_session {
 	size_t pass;                  /* bytes of the present message that only pass to the server */
 	size_t pass_over;             /* bytes of a refused message that are dropped */
 	struct sw_verifier *verifier;
-	struct sw_database *database;
+	struct sw_database *database; /* NULL until the client has proven who it is */
+	char *wanted;                 /* name of the database, until then */
 	char *user;
 	struct sw_server *server;     /* linked; NULL between units */
 	struct sw_unit *unit;         /* under way; NULL = none */
@@ -157,6 +158,7 @@ struct sw_session {
 	char address[48];             /* of the client */
 	uint16_t port;
 	uint8_t encryption_requests;
+	bool is_direct_tls;           /* TLS from the first byte, without SSLRequest */
 	bool is_console, is_admin;
 	bool has_level;               /* the client has set seawall.consistency itself */
 	bool has_event;               /* the transaction has seen or changed data */
