@@ -26,8 +26,8 @@ LIBRARIES = {
              "lagmon/catalog_load.h", "lagmon/probe.h", "lagmon/link.h", "lagmon/monitor.h"),
 }
 SYSTEM = set("""
-    assert.h ctype.h errno.h fcntl.h fnmatch.h getopt.h grp.h inttypes.h limits.h math.h netdb.h poll.h pthread.h pwd.h
-    sched.h signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h
+    assert.h ctype.h errno.h fcntl.h fnmatch.h getopt.h grp.h ifaddrs.h inttypes.h limits.h math.h netdb.h
+    poll.h pthread.h pwd.h regex.h sched.h signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h
     syslog.h time.h unistd.h arpa/inet.h
 """.split())
 SYSTEM_FOLDERS = ("sys/", "netinet/", "linux/")

@@ -340,8 +340,8 @@ static void test_unknown_keys_name_the_closest(void **state)
 
 static void test_what_later_versions_bring_is_refused(void **state)
 {
-	static const char *const keys[] = {"client_tls_sslmode", "server_tls_key_file", "auth_query",
-	        "auth_user", "auth_dbname", "auth_hba_file", "reserve_pool_size", "reserve_pool_timeout",
+	static const char *const keys[] = {"auth_query", "auth_user", "auth_dbname", "reserve_pool_size",
+	        "reserve_pool_timeout",
 	        "server_check_delay", "server_reset_query", "state_dir", "http_listen", "hints",
 	        "max_primary_reads", "optimistic_transactions"};
 	char text[256], expected[256];
@@ -362,17 +362,14 @@ static void test_what_later_versions_bring_is_refused(void **state)
 	        "section\n"
 	        "5: [store] is not in this version of Seawall yet and would have no effect: remove the "
 	        "section\n");
-	expect_faults("[seawall]\nauth_type = cert\n[routing]\nconsistency = strong\n"
+	expect_faults("[routing]\nconsistency = strong\n"
 	              "[nodes]\na = host=h promote_priority=1 region=eu\n" MONITOR,
-	        "2: \"auth_type\": this version of Seawall does not have \"cert\" yet: write one of trust, "
-	        "plain, md5, "
-	        "scram-sha-256\n"
-	        "4: \"consistency\": this version of Seawall does not have \"strong\" yet: write one of off, "
+	        "2: \"consistency\": this version of Seawall does not have \"strong\" yet: write one of off, "
 	        "eventual, session\n"
-	        "6: \"a\": \"promote_priority\" in [nodes] is not in this version of Seawall yet and would "
+	        "4: \"a\": \"promote_priority\" in [nodes] is not in this version of Seawall yet and would "
 	        "have no effect: remove "
 	        "it\n"
-	        "6: \"a\": \"region\" in [nodes] is not in this version of Seawall yet and would have no "
+	        "4: \"a\": \"region\" in [nodes] is not in this version of Seawall yet and would have no "
 	        "effect: remove it\n");
 }
 
