@@ -36,14 +36,20 @@
 
 /*
  * Two statements, one round trip: the worst volatility of all functions of a name (T5), and the relations
- * whose content is on the primary only (T20). router/catalog.h says why these rows and no others. Names are
+ * whose content a replica does not have (T20), also through views. router/catalog.h says why these rows and no others. Names are
  * qualified, as the monitor's role may have a search_path.
  */
 static const char catalog_sql[] =
         "SELECT proname, pg_catalog.bool_or(provolatile = 'v') FROM pg_catalog.pg_proc"
         " WHERE provolatile <> 'v' OR pronamespace <> 'pg_catalog'::pg_catalog.regnamespace GROUP BY proname;"
-        "SELECT DISTINCT relname FROM pg_catalog.pg_class"
-        " WHERE relkind = 'f' OR relpersistence = 'u' AND relkind IN ('r', 'p', 'm', 'S')";
+        "WITH RECURSIVE found(oid) AS (SELECT oid FROM pg_catalog.pg_class"
+        " WHERE relkind IN ('f', 'S') OR relpersistence = 'u' AND relkind IN ('r', 'p', 'm')"
+        " UNION SELECT v.oid FROM found JOIN pg_catalog.pg_depend d ON d.refobjid = found.oid"
+        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+        " AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
+        " JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid"
+        " JOIN pg_catalog.pg_class v ON v.oid = w.ev_class AND v.relkind = 'v')"
+        " SELECT DISTINCT relname FROM found JOIN pg_catalog.pg_class USING (oid)";
 
 enum entry_state { ENTRY_IDLE, ENTRY_CONNECTING, ENTRY_CONNECTED, ENTRY_READING };
 
@@ -158,6 +164,7 @@ static void send_query(struct entry *entry)
 	entry->is_dirty = false;
 	entry->results = 0;
 	entry->draft = sw_catalog_new(entry->database);
+	sw_catalog_set_read_ns(entry->draft, sw_clock_ns());
 	sw_link_wake_at(entry->link, sw_clock_ns() + READING_NS);
 	if (sw_link_query(entry->link, catalog_sql) != SW_OK)
 		fail_link(entry);

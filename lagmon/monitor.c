@@ -32,6 +32,8 @@ struct node {
 	struct sw_probe *probe;
 	bool has_sample; /* on the present connection */
 	struct sw_probe_sample sample;
+	int64_t arrived_ns;  /* of that sample */
+	int64_t diverged_us; /* start time of the postmaster that was found diverged; 0 = never */
 	struct sw_lag_gate gates[SW_LAG_CLASSES_MAX];
 	uint32_t told_outside; /* lag classes that the log says it is beyond */
 	uint8_t told_role;
@@ -102,6 +104,12 @@ static void log_complaint(const struct sw_monitor *monitor, int node)
 		        ": it serves no "
 		        "reads until it follows the primary",
 		        name, timeline, monitor->topology.timeline);
+		break;
+	case SW_COMPLAINT_DIVERGED:
+		sw_log(SW_LOG_ERROR,
+		        "node \"%s\" has replayed what the primary has never written: its data is not the primary's, "
+		        "and it serves no reads; rewind it (pg_rewind) or make it anew",
+		        name);
 		break;
 	}
 }
@@ -200,6 +208,8 @@ static struct sw_topology_news judge_topology(struct sw_monitor *monitor, int64_
 		        .is_asked = sw_probe_is_asked(node->probe),
 		        .is_known = sw_probe_is_up(node->probe) && node->has_sample,
 		        .is_in_recovery = node->sample.is_in_recovery,
+		        .has_diverged = node->diverged_us != 0 &&
+		                        node->diverged_us == monitor->view.node[n].start_time_us,
 		        .timeline = node->sample.at.timeline,
 		        .system_id = monitor->view.node[n].system_id,
 		};
@@ -253,6 +263,23 @@ static void take_primary_sample(struct sw_monitor *monitor)
 	sw_lag_history_add(&monitor->history, primary->sent_ns, primary->at.lsn);
 }
 
+/*
+ * Nothing is replayed that was not written first. A replica that was past the place where the primary is found later, on
+ * the same timeline, has its WAL from elsewhere: from before a fork that it was not rewound to. The primary will pass that
+ * place, so what was seen holds for the life of that postmaster.
+ */
+static void note_divergence(struct sw_monitor *monitor, const struct sw_probe_sample *primary)
+{
+	for (uint32_t n = 0; n < monitor->view.node_count; n++) {
+		struct node *node = &monitor->nodes[n];
+
+		if (node->has_sample && node->sample.is_in_recovery && node->arrived_ns < primary->sent_ns &&
+		        node->sample.at.timeline == primary->at.timeline &&
+		        node->sample.at.lsn.pos > primary->at.lsn.pos)
+			node->diverged_us = monitor->view.node[n].start_time_us;
+	}
+}
+
 static void on_connected(int node, int64_t since_ns, void *arg)
 {
 	struct sw_monitor *monitor = arg;
@@ -284,6 +311,9 @@ static void on_sample(int node, const struct sw_probe_sample *sample, const stru
 	view->at = has_position ? sample->at : (struct sw_position){0};
 	view->start_time_us = facts->start_time_us;
 	view->system_id = facts->system_id;
+	monitor->nodes[node].arrived_ns = now_ns;
+	if (node == monitor->topology.primary)
+		note_divergence(monitor, sample);
 	is_news = step_topology(monitor, now_ns);
 	take_primary_sample(monitor);
 	if (is_news || node == monitor->topology.primary)

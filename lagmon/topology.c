@@ -109,6 +109,8 @@ static uint8_t judge(const struct sw_topology *topology, const struct sw_topolog
 {
 	if (system_id != 0 && input[n].system_id != system_id)
 		return SW_COMPLAINT_SYSTEM;
+	if (input[n].is_in_recovery && input[n].has_diverged)
+		return SW_COMPLAINT_DIVERGED;
 	if (input[n].is_in_recovery) {
 		if (topology->timeline == 0 || input[n].timeline == topology->timeline)
 			return SW_COMPLAINT_NONE;

@@ -31,6 +31,7 @@ struct sw_catalog {
 	 */
 	_Atomic uint32_t refs;
 	uint64_t version;
+	int64_t read_ns;
 	char *database;
 	struct entry *entries;
 	size_t count, slots; /* slots is a power of two */
@@ -142,4 +143,14 @@ enum sw_function_kind sw_catalog_function(const struct sw_catalog *catalog, cons
 bool sw_catalog_is_primary_relation(const struct sw_catalog *catalog, const char *name)
 {
 	return find(catalog->entries, catalog->slots, name)->is_primary_relation;
+}
+
+void sw_catalog_set_read_ns(struct sw_catalog *catalog, int64_t read_ns)
+{
+	catalog->read_ns = read_ns;
+}
+
+int64_t sw_catalog_read_ns(const struct sw_catalog *catalog)
+{
+	return catalog->read_ns;
 }

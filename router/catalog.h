@@ -12,9 +12,9 @@
  *
  * and the relations, by name whatever their schema:
  *
- *	SELECT DISTINCT relname FROM pg_class
- *	WHERE relkind = 'f' OR relpersistence = 'u' AND relkind IN ('r', 'p', 'm', 'S')
+ *	relkind IN ('f', 'S') OR relpersistence = 'u' AND relkind IN ('r', 'p', 'm'), and the views over such
  *
+ * Sequences, because what is replayed runs ahead of what nextval has given: a standby shows up to 32 values more.
  * Temporary tables of other sessions are nobody's business; those of the own session pin it.
  */
 #ifndef SW_ROUTER_CATALOG_H
@@ -41,8 +41,12 @@ void sw_catalog_unref(struct sw_catalog *catalog);
 
 /* Control thread, before the catalog is shared. The worst call for a name wins. */
 void sw_catalog_add_function(struct sw_catalog *catalog, const char *name, enum sw_function_kind kind);
-/* A relation that only the primary can serve: unlogged (T20), foreign. */
+/* A relation that only the primary can serve: unlogged (T20), foreign, a sequence, a view over such a one. */
 void sw_catalog_add_primary_relation(struct sw_catalog *catalog, const char *name);
+
+/* When its query was sent, sw_clock_ns(); 0 = not said. DDL that ended before is in it. */
+void sw_catalog_set_read_ns(struct sw_catalog *catalog, int64_t read_ns);
+int64_t sw_catalog_read_ns(const struct sw_catalog *catalog);
 
 const char *sw_catalog_database(const struct sw_catalog *catalog);
 /* Grows with every snapshot of the process, so a cached verdict can tell that it is old. Never 0. */

@@ -102,7 +102,7 @@ static uint32_t scan_explain(struct sw_scan *scan, const ExplainStmt *stmt)
 	else
 		flags = sw_scan_statement(scan, stmt->query);
 	scan->is_planned = was_planned;
-	return flags & SW_V_DDL;
+	return (flags & SW_V_DDL) | SW_V_CONSTANTS; /* (ANALYZE 1) executes, (ANALYZE 0) does not */
 }
 
 static uint32_t scan_copy(struct sw_scan *scan, const CopyStmt *stmt)

@@ -71,7 +71,7 @@ void sw_scan_relation(struct sw_scan *scan, const RangeVar *relation)
 	} else {
 		scan->asked_catalog = true;
 		if (scan->env->catalog && sw_catalog_is_primary_relation(scan->env->catalog, relation->relname))
-			catalog_primary(scan, "unlogged, temporary or foreign table");
+			catalog_primary(scan, "table that a replica does not have");
 	}
 }
 
@@ -119,6 +119,8 @@ static void scan_catalog_function(struct sw_scan *scan, const char *schema, cons
 	scan->asked_catalog = true;
 	if (scan->env->catalog)
 		kind = sw_catalog_function(scan->env->catalog, name);
+	if (kind == SW_FUNCTION_STABLE)
+		scan->verdict->flags |= SW_V_STABLE_CALLS;
 	if (kind == SW_FUNCTION_STABLE || (kind == SW_FUNCTION_UNKNOWN && is_harmless_builtin))
 		return;
 	catalog_primary(scan, kind == SW_FUNCTION_VOLATILE ? "volatile function" : "unknown function");
@@ -134,6 +136,8 @@ static void scan_function(struct sw_scan *scan, const FuncCall *call)
 	const struct sw_function_rule *rule = sw_function_rule(name);
 	bool is_builtin_name = !schema || strcmp(schema, "pg_catalog") == 0;
 
+	if (strstr(name, "advisory"))
+		scan->verdict->flags |= SW_V_ADVISORY;
 	if (is_builtin_name && strcmp(name, "set_config") == 0) {
 		sw_scan_set_config(scan, call);
 	} else if (rule && rule->pins) {
@@ -165,6 +169,9 @@ static void scan_executed(struct sw_scan *scan, const Node *node)
 		break;
 	case T_UpdateStmt:
 		sw_scan_primary(scan, "UPDATE");
+		/* A rule of that view makes it set_config() (T59). */
+		if (strcmp(((const UpdateStmt *)node)->relation->relname, "pg_settings") == 0)
+			scan->verdict->pins |= SW_PIN_SETTING;
 		break;
 	case T_DeleteStmt:
 		sw_scan_primary(scan, "DELETE");

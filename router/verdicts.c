@@ -219,7 +219,7 @@ struct sw_statement *sw_verdicts_get(struct sw_verdicts *cache, const char *text
 /* ---- texts that differ only in integer constants */
 
 /* Only plain reads and writes are judged by their shape: no value of theirs means anything to a verdict. */
-#define SHAPE_FLAGS (SW_V_READ | SW_V_RETRY | SW_V_CALLS | SW_V_MULTI)
+#define SHAPE_FLAGS (SW_V_READ | SW_V_RETRY | SW_V_CALLS | SW_V_STABLE_CALLS | SW_V_MULTI)
 
 /* A longer text is looked up as it is: its digits are not worth a walk through all of it. */
 #define SHAPE_BYTES_MAX 512

@@ -281,13 +281,39 @@ void sw_pool_give_back(struct sw_server *server)
 	offer(pool, server);
 }
 
+static void set_failed(struct sw_pool *pool, int64_t failed_ns)
+{
+	pool->engine->failing_pools += (failed_ns > 0) - (pool->failed_ns > 0);
+	pool->failed_ns = failed_ns;
+}
+
+/* A failure from before the node came up again says nothing about it now. */
+static bool has_failed_since_up(const struct sw_pool *pool)
+{
+	return pool->failed_ns > 0 && pool->failed_ns > pool->engine->view.node[pool->key.node].since_ns;
+}
+
+uint32_t sw_pools_failing(struct sw_engine *engine, const struct sw_database *database, const char *user)
+{
+	struct sw_pool *pool, *after;
+	uint32_t mask = 0;
+
+	if (engine->failing_pools == 0)
+		return 0;
+	HASH_ITER(hh, engine->pools, pool, after)
+		if (has_failed_since_up(pool) && pool->database == database && strcmp(pool->key.user, user) == 0 &&
+			pool->counts[SW_PLACE_IDLE] + pool->counts[SW_PLACE_USED] == 0)
+			mask |= UINT32_C(1) << pool->key.node;
+	return mask;
+}
+
 /* ---- from server.c */
 
 void sw_pool_on_ready(struct sw_server *server)
 {
 	struct sw_pool *pool = server->pool;
 
-	pool->failed_ns = 0;
+	set_failed(pool, 0);
 	if (!pool->database->is_real)
 		pool->engine->hooks->on_want_catalog(pool->engine, pool->key.dbname);
 	pool->database->is_real = true;
@@ -337,7 +363,7 @@ void sw_pool_on_refused(struct sw_server *server, const struct sw_problem *probl
 	bool is_primary = pool->engine->view.primary == (int32_t)pool->key.node;
 	bool is_news = pool->failed_ns == 0;
 
-	pool->failed_ns = sw_clock_ns();
+	set_failed(pool, sw_clock_ns());
 	sw_buf_clear(&pool->last_error);
 	if (sw_buf_append(&pool->last_error, problem->message, strnlen(problem->message, 1000) + 1) != SW_OK)
 		sw_buf_clear(&pool->last_error);
@@ -479,6 +505,15 @@ static void reroute_from_dead_replica(struct sw_pool *pool)
 		fail_waiters(pool, &problem, true);
 }
 
+/* Nobody waits for a pool that has failed: it finds out for itself when it can be used again. */
+static bool must_probe(const struct sw_pool *pool, int64_t now_ns)
+{
+	const struct sw_engine *engine = pool->engine;
+
+	return has_failed_since_up(pool) && !engine->is_draining && engine->view.node[pool->key.node].is_up &&
+	       now_ns - pool->failed_ns >= engine->config->server_login_retry_us * SW_NS_PER_US;
+}
+
 void sw_pools_tick(struct sw_engine *engine, int64_t now_ns)
 {
 	struct sw_pool *pool, *after;
@@ -494,6 +529,8 @@ void sw_pools_tick(struct sw_engine *engine, int64_t now_ns)
 		reroute_from_dead_replica(pool);
 		if (pool->waiter_count > 0)
 			fill(pool, pool->waiter_count);
+		else if (must_probe(pool, now_ns))
+			fill(pool, 1);
 		else if (open < least && !engine->is_draining && pool->opened > 0 && engine->view.node[pool->key.node].is_up)
 			fill(pool, least - open);
 	}

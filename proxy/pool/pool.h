@@ -88,6 +88,12 @@ void sw_pool_on_closing(struct sw_server *server);
 /* A cancel request for the backend of that process id has been delivered, or could not be. */
 void sw_pool_on_cancelled(struct sw_pool *pool, uint32_t pid);
 
+/*
+ * The nodes (bits) that have refused this user and database lately and hold no connection for them: reads go elsewhere until
+ * a connection could be opened, which is tried every server_login_retry.
+ */
+uint32_t sw_pools_failing(struct sw_engine *engine, const struct sw_database *database, const char *user);
+
 /* Every quarter of a second: time-outs of waiters and idle connections, retries, min_pool_size. */
 void sw_pools_tick(struct sw_engine *engine, int64_t now_ns);
 /* A new view: epochs and proofs. */

@@ -238,7 +238,11 @@ static void on_proof(struct sw_server *server, struct sw_round *round, void *arg
 	(void)arg;
 	server->state = SW_SERVER_PROVING;
 	if (round->has_failed || !text || len >= sizeof(server->proof)) {
-		refuse_as_lost(server, "the node did not answer who it is");
+		char message[320];
+
+		/* Also where the role's default isolation is serializable, which no standby has (T15). */
+		snprintf(message, sizeof(message), "the node did not answer who it is: %s", round->message);
+		refuse_as_lost(server, message);
 		return;
 	}
 	memcpy(server->proof, text, len);

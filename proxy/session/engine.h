@@ -47,6 +47,7 @@ struct sw_database {
 	uint32_t number;              /* for the verdict cache */
 	uint8_t lag_class;
 	uint32_t pool_size;
+	int64_t ddl_ns;               /* when a session here may have changed the catalog last; 0 = never */
 	bool is_real;                 /* a server has let somebody in: from then on its catalog is read */
 	struct sw_catalog *catalog;   /* newest snapshot, a reference; NULL = none yet */
 	struct sw_stats stats;
@@ -90,6 +91,7 @@ struct sw_engine {
 	struct sw_list databases;
 	uint32_t database_count;
 	struct sw_pool *pools;            /* uthash */
+	uint32_t failing_pools;           /* how many have failed_ns set */
 	struct sw_list sessions;          /* all */
 	struct sw_list cancels;           /* cancel requests on their way to servers */
 	struct sw_list waiting_floor;     /* sessions that wait for a replica, by deadline */

@@ -557,8 +557,7 @@ static size_t send_batch(struct sw_session *session, const uint8_t *bytes, size_
 
 static void keep_request(struct sw_session *session, struct sw_unit *unit, const uint8_t *bytes, bool has_sync)
 {
-	bool is_replica = (int32_t)session->server->pool->key.node != session->engine->view.primary;
-
+	bool is_replica = !session->server->is_primary;
 	bool may_keep = has_sync && !unit->was_in_transaction && session->pins == 0;
 	bool may_retry = may_keep && is_replica && (unit->common & SW_V_RETRY || unit->flags & SW_V_BEGIN);
 	bool may_heal = may_keep && unit->statements <= 1 && sw_plan_names_count(&session->plans) > 0;
@@ -572,8 +571,7 @@ static void keep_request(struct sw_session *session, struct sw_unit *unit, const
 /* The BEGIN of a batch that opens a read-only transaction on a replica (T14). */
 static void remember_begin(struct sw_session *session, const struct sw_unit *unit)
 {
-	if (unit->flags & SW_V_BEGIN && unit->statement && !session->begin &&
-		(int32_t)session->server->pool->key.node != session->engine->view.primary)
+	if (unit->flags & SW_V_BEGIN && unit->statement && !session->begin && !session->server->is_primary)
 		session->begin = sw_mem_strndup(unit->statement->text, unit->statement->len);
 }
 

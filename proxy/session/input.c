@@ -123,9 +123,7 @@ static size_t drop(struct sw_session *session, size_t len, size_t total)
 /* Keeps the request of a read on a replica, to be sent again elsewhere if the replica refuses or fails. */
 static void keep_request(struct sw_session *session, struct sw_unit *unit, const uint8_t *bytes, size_t total)
 {
-	bool is_replica = (int32_t)session->server->pool->key.node != session->engine->view.primary;
-
-	unit->may_retry = is_replica && !unit->was_in_transaction && session->pins == 0 &&
+	unit->may_retry = !session->server->is_primary && !unit->was_in_transaction && session->pins == 0 &&
 			  (unit->common & SW_V_RETRY || unit->flags & SW_V_BEGIN) &&
 			  sw_buf_append(&unit->request, bytes, total) == SW_OK;
 }
@@ -133,7 +131,7 @@ static void keep_request(struct sw_session *session, struct sw_unit *unit, const
 /* A BEGIN that goes to a replica is remembered: the transaction may yet have to move to the primary. */
 static void remember_begin(struct sw_session *session, const struct sw_unit *unit, const char *text, size_t len)
 {
-	if (unit->flags & SW_V_BEGIN && (int32_t)session->server->pool->key.node != session->engine->view.primary && !session->begin)
+	if (unit->flags & SW_V_BEGIN && !session->server->is_primary && !session->begin)
 		session->begin = sw_mem_strndup(text, len);
 }
 

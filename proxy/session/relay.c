@@ -82,9 +82,22 @@ static void append_fakes(struct sw_session *session)
 	}
 }
 
+static bool has_real_expectation(const struct sw_unit *unit)
+{
+	for (uint32_t i = 0; i < unit->expect_count; i++)
+		if (!is_fake(&unit->expects[(unit->expect_first + i) & (unit->expect_size - 1)]))
+			return true;
+	return false;
+}
+
 void sw_relay_emit_fakes(struct sw_session *session)
 {
-	if (!session->unit || session->unit->has_failed)
+	const struct sw_unit *unit = session->unit;
+
+	if (!unit || unit->has_failed)
+		return;
+	/* While the unit may run again elsewhere nothing of its answer is told; they go before the server's first. */
+	if ((unit->may_retry || unit->may_heal) && has_real_expectation(unit))
 		return;
 	append_fakes(session);
 	if (sw_buf_len(out_of(session)) == 0)
@@ -164,9 +177,15 @@ static bool rename_in_error(struct passage *passage, const struct sw_fields *fie
 /* Raised before anything was executed, by the statement itself and not from within a function. */
 static bool was_refused(const struct sw_unit *unit, const struct sw_fields *fields)
 {
-	if (fields->where[0] || strncmp(fields->sqlstate, "42", 2) != 0)
-		return false;
-	return !(unit->pins & SW_PIN_UNSEEN) || strcmp(fields->routine, "scanner_yyerror") == 0;
+	static const char *const routines[] = {"scanner_yyerror", "ParseFuncOrColumn", "parserOpenTable", "errorMissingColumn",
+		"errorMissingRTE", "op_error", "typenameType"};
+	/* Of a text that we could not parse only the server's parser speaks before anything is done. */
+	size_t count = unit->pins & SW_PIN_UNSEEN ? 1 : sizeof(routines) / sizeof(*routines);
+
+	for (size_t i = 0; i < count && !fields->where[0]; i++)
+		if (strcmp(fields->routine, routines[i]) == 0)
+			return true;
+	return false;
 }
 
 /*

@@ -149,7 +149,7 @@ static struct sw_choice_request choice_of(struct sw_session *session, const stru
 		.weights = engine->weights,
 		.loads = engine->loads,
 		.node_count = engine->config->node_count,
-		.excluded = unit->excluded,
+		.excluded = unit->excluded | sw_pools_failing(engine, session->database, session->user),
 		.random = sw_engine_random(engine),
 		.sticky = engine->config->sticky ? session->sticky : -1,
 		.lag_class = session->database->lag_class,
@@ -225,7 +225,7 @@ static void attach(struct sw_session *session, struct sw_server *server)
 	session->server = server;
 	sw_server_link(server, session);
 	session->engine->loads[node]++;
-	if (node != session->engine->view.primary)
+	if (!server->is_primary)
 		session->sticky = node;
 	count_route(session, node);
 }
@@ -245,7 +245,7 @@ static void on_server(struct sw_pool_waiter *waiter, struct sw_server *server)
 		return;
 	}
 	/* The node was chosen before the wait; what held then may not hold now (T34). */
-	if (node != session->engine->view.primary && session->level == SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE &&
+	if (!server->is_primary && session->level == SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE &&
 		sw_floor_admits(&session->floor, session->engine->board, &session->engine->view, node) != SW_OK) {
 		sw_pool_give_back(server);
 		sw_session_resume(session);
@@ -373,7 +373,7 @@ static enum sw_route_step start_text_round(struct sw_session *session, const cha
 /* Nothing was read yet, and this unit is nothing that a replica can do: the transaction goes to the primary as a whole. */
 static bool must_move(const struct sw_session *session, const struct sw_unit *unit)
 {
-	return session->begin && session->txn_status == 'T' && session->units_in_txn == 0 &&
+	return session->begin && session->txn_status == 'T' && session->units_in_txn == 0 && session->pins == 0 &&
 	       !(unit->flags & SW_V_END) && (!(unit->common & (SW_V_READ | SW_V_NO_DATA)) || unit->pins ||
 		       unit->flags & (SW_V_READ_WRITE | SW_V_SERIALIZABLE));
 }
@@ -381,7 +381,8 @@ static bool must_move(const struct sw_session *session, const struct sw_unit *un
 static enum sw_route_step route_attached(struct sw_session *session, struct sw_unit *unit)
 {
 	int node = (int)session->server->pool->key.node;
-	bool is_replica = node != session->engine->view.primary;
+	/* What it was when the connection was proven: what the view says may be that nobody is known to be the primary now. */
+	bool is_replica = !session->server->is_primary;
 	enum sw_route_reason reason;
 
 	if (session->server->is_primary && session->server->epoch != session->engine->view.epoch) {
@@ -396,6 +397,13 @@ static enum sw_route_step route_attached(struct sw_session *session, struct sw_u
 	}
 	if (is_replica && must_move(session, unit) && !unit->is_sent)
 		return start_text_round(session, "ROLLBACK", on_rolled_back);
+	if (is_replica && unit->flags & SW_V_ADVISORY && !unit->is_sent) {
+		sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "0A000",
+			.message = "advisory locks cannot be taken in a transaction that runs on a replica",
+			.detail = "It would be granted there, and would exclude nobody on the primary.",
+			.hint = "Take it in the first statement after BEGIN, or in a transaction that is not READ ONLY."});
+		return SW_ROUTE_ENDED;
+	}
 	if (session->pins && session->txn_status == 'I') {
 		if (is_replica && !is_replica_allowed(session, unit, &reason) && !(unit->common & SW_V_NO_DATA)) {
 			sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "0A000",

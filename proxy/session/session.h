@@ -101,6 +101,7 @@ struct sw_unit {
 	bool is_again;              /* a second try */
 	bool is_extended, is_sent;  /* sent: its last message has gone to the server */
 	bool is_read;               /* may run on a replica */
+	bool is_wary;               /* calls functions that may be others since the catalog was read */
 	bool may_retry;             /* request is complete and nothing has been forwarded */
 	bool has_failed;            /* an ErrorResponse came: everything up to Sync is skipped */
 	bool was_refused;           /* it did not pass parsing or analysis: nothing of it was executed */
@@ -163,6 +164,7 @@ struct sw_session {
 	bool has_level;               /* the client has set seawall.consistency itself */
 	bool has_event;               /* the transaction has seen or changed data */
 	bool has_failed_txn;          /* an error came in it */
+	bool has_ddl;                 /* it may have changed the catalog */
 	bool is_rolled_back;          /* moving a read-only transaction to the primary: it was rolled back, begin comes next */
 	bool was_told_end;            /* the server's FATAL error has reached the client */
 	bool is_resuming;

@@ -12,6 +12,7 @@
 #include "proxy/config.h"
 #include "proxy/pool/settings.h"
 #include "proxy/session/session.h"
+#include "router/catalog.h"
 #include "router/verdicts.h"
 
 /* A longer request is not kept for a second try. */
@@ -24,6 +25,9 @@
  * Pins of a single statement that an error undoes, because what they stand for goes with the rollback. Not SETTING: it also
  * stands for procedures, which may have committed, and for functions that take locks.
  */
+/* Pins that a transaction on a replica does not leave behind. */
+#define LOST_ON_REPLICA (SW_PIN_SETTING | SW_PIN_UNSEEN | SW_PIN_SEQUENCE)
+
 #define UNDONE_BY_ERROR (SW_PIN_TEMP | SW_PIN_PREPARE | SW_PIN_LISTEN | SW_PIN_CURSOR | SW_PIN_ROLE | SW_PIN_SEQUENCE)
 
 struct sw_unit *sw_unit_begin(struct sw_session *session)
@@ -106,6 +110,12 @@ static void forget_statement(struct sw_unit *unit)
 	unit->statement = NULL;
 }
 
+/* Has a session here changed the catalog since it was read? Its functions may be volatile by now (T5). */
+static bool is_catalog_old(const struct sw_database *database)
+{
+	return database->ddl_ns > 0 && (!database->catalog || sw_catalog_read_ns(database->catalog) <= database->ddl_ns);
+}
+
 void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_statement *statement)
 {
 	const struct sw_verdict *verdict = &statement->verdict;
@@ -118,6 +128,10 @@ void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_sta
 	if (statement->learned_primary && flags & SW_V_READ) {
 		flags &= ~(uint32_t)SW_V_READ;
 		unit->forced = SW_ROUTE_REFUSED;
+	}
+	if (flags & SW_V_STABLE_CALLS && is_catalog_old(session->database)) {
+		flags &= ~(uint32_t)SW_V_READ;
+		unit->is_wary = true;
 	}
 	if (!(flags & SW_V_READ) || !unit->why)
 		unit->why = verdict->reason;
@@ -202,7 +216,7 @@ void sw_unit_expect_nothing(struct sw_session *session, struct sw_unit *unit)
 
 static bool is_on_primary(const struct sw_session *session)
 {
-	return session->server && session->engine->view.primary == (int32_t)session->server->pool->key.node;
+	return session->server && session->server->is_primary;
 }
 
 /* Everything that DISCARD ALL takes away, but for what no command does (T7). */
@@ -260,6 +274,11 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 
 	if (is_reset && (unit->was_in_transaction || unit->statements > 1))
 		pins |= SW_PIN_SETTING; /* it may be rolled back, or others came behind it: too rare to follow */
+	if (!session->server->is_primary && pins & LOST_ON_REPLICA) {
+		/* A pin to a replica would shut the session out of all writes. What was set ends with the transaction instead. */
+		pins &= ~(uint32_t)LOST_ON_REPLICA;
+		session->server->is_unclean = true;
+	}
 	if (pins & ~session->pins)
 		session->database->stats.pins++;
 	session->pins |= pins;
@@ -267,6 +286,8 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 	if (!(unit->common & (SW_V_READ | SW_V_NO_DATA)))
 		session->server->written_by = session->number;
 	session->has_failed_txn |= unit->has_failed;
+	session->has_ddl |= (unit->flags & SW_V_DDL) != 0;
+	session->server->is_unclean |= unit->is_wary; /* whatever such a function has set, nobody else shall see */
 	if (unit->flags & SW_V_DEALLOCATE)
 		note_deallocate(session, unit);
 	if (unit->has_failed)
@@ -275,8 +296,16 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 		forget_state(session);
 	if (unit->flags & SW_V_DISCARD_ALL || (is_reset && !(pins & SW_PIN_SETTING)))
 		reset_settings(session);
-	if (unit->flags & SW_V_DDL)
-		session->engine->hooks->on_want_catalog(session->engine, session->database->dbname);
+}
+
+/* The catalog is read again once the transaction is over, also after an error: a procedure may have committed. */
+static void note_ddl(struct sw_session *session, int64_t now_ns)
+{
+	if (!session->has_ddl)
+		return;
+	session->has_ddl = false;
+	session->database->ddl_ns = now_ns;
+	session->engine->hooks->on_want_catalog(session->engine, session->database->dbname);
 }
 
 void sw_unit_detach(struct sw_session *session)
@@ -318,6 +347,7 @@ void sw_unit_end(struct sw_session *session)
 		return;
 	}
 	stats->transactions++;
+	note_ddl(session, now_ns);
 	if (session->has_event)
 		sw_floor_add_event(&session->floor, (int)session->server->pool->key.node, is_on_primary(session), now_ns);
 	session->has_event = session->has_failed_txn = false;

@@ -366,6 +366,24 @@ static void test_seawall_value_that_does_not_fit(void **state)
 	assert_int_equal(strlen(classify(sql).names[0]), SW_NAME_MAX - 1);
 }
 
+/* The view's rule makes it set_config(). */
+static void test_T59_update_of_pg_settings(void **state)
+{
+	(void)state;
+	assert_int_equal(classify("UPDATE pg_settings SET setting = '1' WHERE name = 'x'").pins, SW_PIN_SETTING);
+	assert_int_equal(classify("UPDATE pg_catalog.pg_settings SET setting = '1'").pins, SW_PIN_SETTING);
+	assert_int_equal(classify("UPDATE t SET setting = '1'").pins, 0);
+}
+
+/* Also where the lock is gone with the transaction, and whatever else the text does. */
+static void test_T73_advisory_flag(void **state)
+{
+	(void)state;
+	assert_true(classify("SELECT pg_try_advisory_xact_lock(5)").flags & SW_V_ADVISORY);
+	assert_true(classify("SELECT 1; SELECT pg_advisory_lock(5)").flags & SW_V_ADVISORY);
+	assert_false(classify("SELECT random()").flags & SW_V_ADVISORY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -381,6 +399,8 @@ int main(void)
 		cmocka_unit_test(test_T65_sql_prepared_statements),
 		cmocka_unit_test(test_T73_advisory_locks),
 		cmocka_unit_test(test_T74_notifications),
+		cmocka_unit_test(test_T59_update_of_pg_settings),
+		cmocka_unit_test(test_T73_advisory_flag),
 		cmocka_unit_test(test_seawall_settings),
 		cmocka_unit_test(test_seawall_value_that_does_not_fit),
 	};
