@@ -109,7 +109,7 @@ static uint32_t combine(struct sw_scan *scan, uint32_t every, uint32_t some)
 {
 	if ((some & SW_V_RESET_ALL) && scan->verdict->name_count > 0)
 		scan->verdict->pins |= SW_PIN_SETTING; /* which of them came last is not in the flags */
-	return SW_V_MULTI | (every & SW_V_NO_DATA) | (some & (SW_V_DDL | SW_V_SETS | SW_V_RESET_ALL | SW_V_DEALLOCATE | SW_V_CONSTANTS));
+	return SW_V_MULTI | (every & SW_V_NO_DATA) | (some & (SW_V_DDL | SW_V_SETS | SW_V_RESET_ALL | SW_V_DEALLOCATE | SW_V_CONSTANTS | SW_V_PASSING));
 }
 
 static void scan_tree(struct sw_scan *scan, const List *tree, const char *text, size_t len)

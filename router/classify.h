@@ -47,10 +47,12 @@ enum sw_verdict_flag {
 	SW_V_UNPARSED = 1u << 18,   /* the grammar refused it: the primary decides what is wrong with it */
 	SW_V_LOCAL = 1u << 19,      /* with SEAWALL: SET LOCAL */
 	SW_V_CALLS = 1u << 20,      /* the verdict rests on the catalog: classify again when that changes */
-	SW_V_DEALLOCATE = 1u << 21, /* DEALLOCATE; alone in its text names[0] = the statement, "" = ALL */
+	SW_V_DEALLOCATE = 1u << 21, /* DEALLOCATE; alone in its text names[0] = the statement */
 	SW_V_CONSTANTS = 1u << 23,    /* EXPLAIN: what an integer in it is, is a part of its meaning */
 	SW_V_STABLE_CALLS = 1u << 24, /* calls a function that the catalog, and nobody else, says is stable */
 	SW_V_ADVISORY = 1u << 25,     /* calls a function of advisory locks */
+	SW_V_PASSING = 1u << 26,      /* changes settings for the rest of the transaction */
+	SW_V_DEALLOCATE_ALL = 1u << 27, /* with DEALLOCATE: ALL, also among other statements */
 	SW_V_RESET = 1u << 22,      /* with SETS: RESET x or SET x TO DEFAULT, alone in its text */
 };
 

@@ -227,7 +227,7 @@ uint32_t sw_scan_set(struct sw_scan *scan, const VariableSetStmt *stmt)
 	}
 	scan_search_path(scan, lower, stmt->args);
 	if (stmt->is_local)
-		return SW_V_NO_DATA;
+		return SW_V_NO_DATA | SW_V_PASSING;
 	if (is_reset && (strcmp(lower, "role") == 0 || strcmp(lower, "session_authorization") == 0))
 		return SW_V_NO_DATA; /* leaves its backend as every session finds it */
 	return SW_V_NO_DATA | (stmt->kind == VAR_RESET || stmt->kind == VAR_SET_DEFAULT ? SW_V_RESET : 0) | change_setting(scan, stmt->name);
@@ -262,7 +262,7 @@ void sw_scan_set_config(struct sw_scan *scan, const FuncCall *call)
 	if (name && strcasecmp(name, "seed") == 0) {
 		scan->verdict->pins |= SW_PIN_BACKEND;
 	} else if (local == SW_TEXT_TRUE) {
-		return;
+		scan->verdict->flags |= SW_V_PASSING;
 	} else if (!name || local == SW_TEXT_NO_BOOL || scan->is_deferred) {
 		scan->verdict->pins |= SW_PIN_SETTING;
 	} else {

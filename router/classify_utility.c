@@ -160,9 +160,11 @@ static uint32_t for_primary(struct sw_scan *scan, const char *reason, uint32_t f
 /* Which of the session's prepared statements goes (T65). */
 static uint32_t scan_deallocate(struct sw_scan *scan, const DeallocateStmt *stmt)
 {
-	/* Among other statements names[] belongs to their settings, and the flag is dropped. */
+	/* Among other statements names[] belongs to their settings. */
 	if (stmt->name && scan->is_alone)
 		memcpy(scan->verdict->names[0], stmt->name, strnlen(stmt->name, SW_NAME_MAX - 1));
+	if (!stmt->name)
+		scan->verdict->flags |= SW_V_DEALLOCATE_ALL;
 	return for_primary(scan, "DEALLOCATE", SW_V_NO_DATA | SW_V_DEALLOCATE);
 }
 

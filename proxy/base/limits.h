@@ -20,6 +20,9 @@
 /* PostgreSQL's PQ_LARGE_MESSAGE_LIMIT. A longer message is a protocol error. */
 #define SW_MESSAGE_BYTES_MAX 0x3fffffff
 
+/* PostgreSQL's PQ_SMALL_MESSAGE_LIMIT: of messages that carry no statement and no data. */
+#define SW_SMALL_MESSAGE_BYTES_MAX 10000
+
 /* The longest statement that is parsed. A longer one is sent to the primary unseen and pins its session. */
 #define SW_STATEMENT_BYTES_MAX (1024 * 1024)
 

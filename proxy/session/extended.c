@@ -55,12 +55,10 @@ static bool next_message(const uint8_t *bytes, size_t len, struct message *ret_m
 	return true;
 }
 
-/* PostgreSQL's PQ_SMALL_MESSAGE_LIMIT: only Parse and Bind may be longer. */
-#define SMALL_MESSAGE_BYTES_MAX 10000
-
+/* Refused when it comes first in line. */
 static bool is_too_long(const struct message *message)
 {
-	return message->type != 'P' && message->type != 'B' && message->total > SMALL_MESSAGE_BYTES_MAX;
+	return sw_input_is_too_long((uint8_t)message->type, message->total);
 }
 
 static struct sw_reader body_of(const struct message *message)
@@ -80,7 +78,7 @@ static void break_protocol(struct sw_session *session, const char *what)
 struct scan {
 	bool has_sync, has_flush, is_broken;
 	size_t bytes;                 /* looked at, whole messages */
-	uint32_t statement_count, local_count;
+	uint32_t statement_count, local_count, setting_count;
 	struct {
 		const char *name;
 		struct sw_statement *statement;
@@ -101,11 +99,22 @@ static struct sw_statement *statement_named(struct sw_session *session, const st
 	return plan ? sw_session_statement(session, plan->statement->text, plan->statement->len) : &unknown_statement;
 }
 
+static bool is_lone_deallocate(const struct sw_statement *statement)
+{
+	return statement->verdict.flags & SW_V_DEALLOCATE && !(statement->verdict.flags & SW_V_MULTI);
+}
+
 static void scan_statement(struct sw_session *session, struct scan *scan, struct sw_statement *statement)
 {
+	bool is_ours = !(session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN)) && is_lone_deallocate(statement);
+
 	scan->statement_count++;
 	scan->local_count += sw_local_is(session, statement);
-	sw_unit_add(session, session->unit, statement);
+	scan->setting_count += (statement->verdict.flags & SW_V_SEAWALL) != 0;
+	if (is_ours)
+		session->unit->is_final = true; /* answered here, wherever the others run */
+	else
+		sw_unit_add(session, session->unit, statement);
 }
 
 static void scan_parse(struct sw_session *session, struct scan *scan, const struct message *message)
@@ -316,6 +325,58 @@ static void send_named_parse(struct sw_session *session, struct sw_unit *unit, s
 	sw_plan_names_set(&session->plans, session->engine->plans, name, plan);
 }
 
+/* ---- DEALLOCATE of what Seawall keeps, amid a pipeline: no server knows the name, so nothing is sent (T65) */
+
+static bool is_ours(const struct sw_session *session, const struct sw_plan *plan)
+{
+	return plan && is_lone_deallocate(plan->statement) && sw_local_is_deallocate(session, plan->statement);
+}
+
+static void expect_own_parse(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan, const char *name)
+{
+	sw_unit_expect(unit, SW_EXPECT_FAKE_PARSE, plan, *name ? name : NULL);
+	if (*name)
+		sw_plan_names_set(&session->plans, session->engine->plans, name, plan);
+	else
+		set_unnamed(session, plan);
+	/* What the server has as its unnamed statement is not this one. */
+	if (*name == '\0')
+		session->server->unnamed_of = 0;
+}
+
+static struct sw_plan *plan_named(const struct sw_session *session, const char *name)
+{
+	return *name ? sw_plan_names_find(&session->plans, name) : session->unnamed;
+}
+
+/* Does the portal of that name hold such a one? */
+static bool is_own_portal(const struct sw_unit *unit, const char *portal)
+{
+	return unit->own_portal && strcmp(unit->own_portal_name, portal) == 0;
+}
+
+static void forget_own_portal(struct sw_session *session, struct sw_unit *unit)
+{
+	sw_plan_unref(session->engine->plans, unit->own_portal);
+	unit->own_portal = NULL;
+}
+
+/* True where it was one, and is answered. */
+static bool bind_own(struct sw_session *session, struct sw_unit *unit, const char *portal, const char *name)
+{
+	struct sw_plan *plan = plan_named(session, name);
+
+	if (is_own_portal(unit, portal))
+		forget_own_portal(session, unit);
+	if (!is_ours(session, plan) || strlen(portal) >= sizeof(unit->own_portal_name))
+		return false;
+	forget_own_portal(session, unit);
+	unit->own_portal = sw_plan_ref(plan);
+	strcpy(unit->own_portal_name, portal);
+	sw_unit_expect(unit, SW_EXPECT_FAKE_BIND, NULL, NULL);
+	return true;
+}
+
 static bool send_parse(struct sw_session *session, struct sw_unit *unit, const struct message *message)
 {
 	struct sw_reader body = body_of(message);
@@ -333,7 +394,9 @@ static bool send_parse(struct sw_session *session, struct sw_unit *unit, const s
 		return false;
 	}
 	plan = sw_session_plan(session, text, types, type_count);
-	if (*name) {
+	if (is_ours(session, plan)) {
+		expect_own_parse(session, unit, plan, name);
+	} else if (*name) {
 		send_named_parse(session, unit, plan, name);
 	} else {
 		send_raw(session, message);
@@ -377,6 +440,10 @@ static void send_bind(struct sw_session *session, struct sw_unit *unit, const st
 	struct sw_reader body = body_of(message);
 	const char *portal = sw_read_text(&body), *name = sw_read_text(&body);
 
+	if (bind_own(session, unit, portal, name)) {
+		session->pass_over = message->total - message->len;
+		return;
+	}
 	send_about_statement(session, unit, message, strlen(portal) + 1, name);
 	sw_plan_unref(session->engine->plans, unit->bound);
 	unit->bound = *name ? sw_plan_names_find(&session->plans, name) : NULL;
@@ -388,12 +455,30 @@ static void send_bind(struct sw_session *session, struct sw_unit *unit, const st
 static void send_describe(struct sw_session *session, struct sw_unit *unit, const struct message *message)
 {
 	struct sw_reader body = body_of(message);
+	bool is_statement = sw_read_u8(&body) == 'S';
+	const char *name = sw_read_text(&body);
 
-	if (sw_read_u8(&body) == 'S')
-		send_about_statement(session, unit, message, 1, sw_read_text(&body));
+	if (is_statement ? is_ours(session, plan_named(session, name)) : is_own_portal(unit, name)) {
+		sw_unit_expect(unit, is_statement ? SW_EXPECT_FAKE_NO_ROWS : SW_EXPECT_FAKE_NO_DATA, NULL, NULL);
+		return;
+	}
+	if (is_statement)
+		send_about_statement(session, unit, message, 1, name);
 	else
 		send_raw(session, message);
 	sw_unit_expect(unit, SW_EXPECT_DESCRIBE, NULL, NULL);
+}
+
+static void send_execute(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+{
+	struct sw_reader body = body_of(message);
+
+	if (is_own_portal(unit, sw_read_text(&body))) {
+		sw_unit_expect(unit, SW_EXPECT_FAKE_DEALLOCATE, unit->own_portal, NULL);
+		return;
+	}
+	send_raw(session, message);
+	sw_unit_expect(unit, SW_EXPECT_EXECUTE, NULL, NULL);
 }
 
 static void send_close(struct sw_session *session, struct sw_unit *unit, const struct message *message)
@@ -514,8 +599,7 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 		send_describe(session, unit, message);
 		break;
 	case 'E':
-		send_raw(session, message);
-		sw_unit_expect(unit, SW_EXPECT_EXECUTE, NULL, NULL);
+		send_execute(session, unit, message);
 		break;
 	case 'C':
 		send_close(session, unit, message);
@@ -558,7 +642,7 @@ static size_t send_batch(struct sw_session *session, const uint8_t *bytes, size_
 static void keep_request(struct sw_session *session, struct sw_unit *unit, const uint8_t *bytes, bool has_sync)
 {
 	bool is_replica = !session->server->is_primary;
-	bool may_keep = has_sync && !unit->was_in_transaction && session->pins == 0;
+	bool may_keep = has_sync && !unit->was_in_transaction && session->pins == 0 && !unit->is_final;
 	bool may_retry = may_keep && is_replica && (unit->common & SW_V_RETRY || unit->flags & SW_V_BEGIN);
 	bool may_heal = may_keep && unit->statements <= 1 && sw_plan_names_count(&session->plans) > 0;
 
@@ -597,7 +681,7 @@ static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t
 	} else if (scan.has_sync && scan.local_count == scan.statement_count &&
 		   (scan.statement_count > 0 || scan.bytes == SW_HEADER_BYTES || session->is_console)) {
 		is_local = true; /* also a lone Sync */
-	} else if (scan.local_count > 0) {
+	} else if (scan.setting_count > 0) {
 		sw_unit_keep_problem(unit, &(struct sw_problem){.sqlstate = "0A000",
 			.message = "a setting of seawall cannot share a pipeline with other statements",
 			.hint = "Send it on its own, followed by Sync."});

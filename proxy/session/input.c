@@ -83,7 +83,8 @@ static struct sw_settings *parse_vars(struct sw_session *session)
 struct sw_plan *sw_session_plan(struct sw_session *session, const char *text, const uint8_t *types, uint16_t type_count)
 {
 	/* Settings that the transaction has changed are not in vars yet: what is prepared under them is nobody else's. */
-	bool is_private = session->touched || session->pins & SW_PIN_SETTING;
+	uint32_t flags = session->unit ? session->unit->flags : 0;
+	bool is_private = session->touched || session->has_passing || session->pins & SW_PIN_SETTING || flags & SW_V_PASSING;
 	struct sw_plan_key key = {.statement = sw_session_statement(session, text, strlen(text)),
 		.settings = parse_vars(session),
 		.owner = is_private ? session->number : 0};
@@ -299,6 +300,12 @@ static size_t consume_when_ready(struct sw_session *session, const uint8_t *byte
 	}
 }
 
+/* PostgreSQL's PQ_SMALL_MESSAGE_LIMIT counts what is behind the type. */
+bool sw_input_is_too_long(uint8_t type, size_t total)
+{
+	return total - 1 > SW_SMALL_MESSAGE_BYTES_MAX && type != '\0' && strchr("CDEHSXcf", type);
+}
+
 size_t sw_input_consume(struct sw_session *session, const uint8_t *bytes, size_t len)
 {
 	uint32_t length;
@@ -320,6 +327,10 @@ size_t sw_input_consume(struct sw_session *session, const uint8_t *bytes, size_t
 		return 0;
 	length = sw_get_u32(bytes + 1);
 	if (length < 4 || length > SW_MESSAGE_BYTES_MAX) {
+		break_protocol(session, "invalid message length");
+		return 0;
+	}
+	if (sw_input_is_too_long(bytes[0], 1 + (size_t)length)) {
 		break_protocol(session, "invalid message length");
 		return 0;
 	}

@@ -106,17 +106,29 @@ static bool show(const struct sw_session *session, const char *name, struct show
 
 /* ---- one statement of our own */
 
-static bool is_deallocate(const struct sw_session *session, const struct sw_verdict *verdict)
+bool sw_local_is_deallocate(const struct sw_session *session, const struct sw_statement *statement)
 {
+	const struct sw_verdict *verdict = &statement->verdict;
+
 	if (!(verdict->flags & SW_V_DEALLOCATE) || verdict->flags & SW_V_MULTI ||
 		session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN))
 		return false;
-	return verdict->names[0][0] == '\0' || sw_plan_names_find(&session->plans, verdict->names[0]);
+	return verdict->flags & SW_V_DEALLOCATE_ALL || sw_plan_names_find(&session->plans, verdict->names[0]);
+}
+
+const char *sw_local_deallocate(struct sw_session *session, const struct sw_statement *statement)
+{
+	if (statement->verdict.flags & SW_V_DEALLOCATE_ALL) {
+		sw_plan_names_clear(&session->plans, session->engine->plans);
+		return "DEALLOCATE ALL";
+	}
+	sw_plan_names_remove(&session->plans, session->engine->plans, statement->verdict.names[0]);
+	return "DEALLOCATE";
 }
 
 bool sw_local_is(const struct sw_session *session, const struct sw_statement *statement)
 {
-	return session->is_console || statement->verdict.flags & SW_V_SEAWALL || is_deallocate(session, &statement->verdict);
+	return session->is_console || statement->verdict.flags & SW_V_SEAWALL || sw_local_is_deallocate(session, statement);
 }
 
 static const char *short_name(const struct sw_verdict *verdict)
@@ -134,10 +146,11 @@ static struct sw_problem bad_setting(const struct sw_verdict *verdict, const cha
 }
 
 /* Executes it: rows and CommandComplete, or an error. False where it failed. */
-static bool execute(struct sw_session *session, const struct sw_verdict *verdict, bool describes)
+static bool execute(struct sw_session *session, const struct sw_statement *statement, bool describes)
 {
+	const struct sw_verdict *verdict = &statement->verdict;
 	struct sw_buf *out = &session->engine->assembly;
-	const char *problem_text = NULL, *name = verdict->names[0];
+	const char *problem_text = NULL;
 	struct sw_problem problem;
 	struct shown shown;
 
@@ -147,11 +160,7 @@ static bool execute(struct sw_session *session, const struct sw_verdict *verdict
 		return false;
 	}
 	if (verdict->flags & SW_V_DEALLOCATE) {
-		if (*name)
-			sw_plan_names_remove(&session->plans, session->engine->plans, name);
-		else
-			sw_plan_names_clear(&session->plans, session->engine->plans);
-		sw_msg_command_complete(out, *name ? "DEALLOCATE" : "DEALLOCATE ALL");
+		sw_msg_command_complete(out, sw_local_deallocate(session, statement));
 		return true;
 	}
 	if (verdict->flags & SW_V_SHOW) {
@@ -240,7 +249,7 @@ bool sw_local_query(struct sw_session *session, struct sw_statement *statement)
 		ask_console(session, statement->text);
 		return true;
 	}
-	if (!execute(session, &statement->verdict, true)) {
+	if (!execute(session, statement, true)) {
 		sw_local_end_in_error(session);
 		return true;
 	}
@@ -359,7 +368,7 @@ static void on_batch_message(struct batch *batch, char type, struct sw_reader *b
 		return;
 	case 'E':
 		if (batch->bound)
-			batch->has_failed = !execute(batch->session, &batch->bound->verdict, false);
+			batch->has_failed = !execute(batch->session, batch->bound, false);
 		return;
 	}
 }

@@ -67,7 +67,41 @@ static void write_out(struct passage *passage)
 
 static bool is_fake(const struct sw_expect *expect)
 {
-	return expect->kind == SW_EXPECT_FAKE_PARSE || expect->kind == SW_EXPECT_FAKE_CLOSE;
+	return expect->kind == SW_EXPECT_FAKE_PARSE || expect->kind >= SW_EXPECT_FAKE_CLOSE;
+}
+
+static void append_empty(struct sw_buf *out, char type)
+{
+	sw_msg_end(out, sw_msg_begin(out, type));
+}
+
+static void append_fake(struct sw_session *session, const struct sw_expect *expect)
+{
+	struct sw_buf *out = out_of(session);
+	size_t mark;
+
+	switch ((enum sw_expect_kind)expect->kind) {
+	case SW_EXPECT_FAKE_PARSE:
+		append_empty(out, '1');
+		return;
+	case SW_EXPECT_FAKE_BIND:
+		append_empty(out, '2');
+		return;
+	case SW_EXPECT_FAKE_NO_ROWS:
+		mark = sw_msg_begin(out, 't');
+		sw_msg_u16(out, 0);
+		sw_msg_end(out, mark);
+		append_empty(out, 'n');
+		return;
+	case SW_EXPECT_FAKE_NO_DATA:
+		append_empty(out, 'n');
+		return;
+	case SW_EXPECT_FAKE_DEALLOCATE:
+		sw_msg_command_complete(out, sw_local_deallocate(session, expect->plan->statement));
+		return;
+	default:
+		append_empty(out, '3');
+	}
 }
 
 /* Appends the answers of Seawall's own whose turn it is. */
@@ -77,7 +111,7 @@ static void append_fakes(struct sw_session *session)
 	struct sw_expect *expect;
 
 	while (unit && (expect = sw_unit_expected(unit)) && is_fake(expect)) {
-		sw_msg_end(out_of(session), sw_msg_begin(out_of(session), expect->kind == SW_EXPECT_FAKE_PARSE ? '1' : '3'));
+		append_fake(session, expect);
 		sw_unit_expected_done(session, unit);
 	}
 }

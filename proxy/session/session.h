@@ -67,6 +67,11 @@ enum sw_expect_kind {
 	SW_EXPECT_CLOSE,        /* '3' for the client */
 	SW_EXPECT_OWN_CLOSE,    /* '3' of a Close that Seawall put in */
 	SW_EXPECT_FAKE_CLOSE,   /* nothing was sent: the client gets '3' in its turn */
+	/* DEALLOCATE of what Seawall keeps, amid a pipeline: */
+	SW_EXPECT_FAKE_BIND,    /* '2' */
+	SW_EXPECT_FAKE_NO_DATA, /* 'n', of the portal */
+	SW_EXPECT_FAKE_NO_ROWS, /* 't' and 'n', of the statement */
+	SW_EXPECT_FAKE_DEALLOCATE, /* 'C'; the plan's statement takes effect */
 };
 
 struct sw_expect {
@@ -101,6 +106,8 @@ struct sw_unit {
 	bool is_again;              /* a second try */
 	bool is_extended, is_sent;  /* sent: its last message has gone to the server */
 	bool is_read;               /* may run on a replica */
+	bool is_final;              /* has effects on the session of its own: never run again */
+	bool is_unsynced;           /* runs without the session's settings, which cannot be set: it replaces them */
 	bool is_wary;               /* calls functions that may be others since the catalog was read */
 	bool may_retry;             /* request is complete and nothing has been forwarded */
 	bool has_failed;            /* an ErrorResponse came: everything up to Sync is skipped */
@@ -108,6 +115,8 @@ struct sw_unit {
 	bool is_retrying;           /* its answer is being dropped up to ReadyForQuery */
 	bool may_heal;              /* request is complete, one statement, and nothing has been forwarded */
 	bool is_healing;            /* its plan is stale: it will be prepared anew, then the unit runs again */
+	struct sw_plan *own_portal; /* DEALLOCATE that was bound, to the portal of that name; a reference; NULL = none */
+	char own_portal_name[SW_NAME_MAX];
 	struct sw_plan *bound;      /* the named plan that it runs; a reference; NULL = none */
 	bool is_copy_in;            /* the server wants CopyData */
 	bool is_skipping;           /* refused by Seawall: the client's messages are dropped up to Sync */
@@ -165,6 +174,7 @@ struct sw_session {
 	bool has_event;               /* the transaction has seen or changed data */
 	bool has_failed_txn;          /* an error came in it */
 	bool has_ddl;                 /* it may have changed the catalog */
+	bool has_passing;             /* it has changed settings that end with it */
 	bool is_rolled_back;          /* moving a read-only transaction to the primary: it was rolled back, begin comes next */
 	bool was_told_end;            /* the server's FATAL error has reached the client */
 	bool is_resuming;
@@ -210,6 +220,9 @@ void sw_login_on_synced(struct sw_session *session);
 
 /* input.c: bytes of a session that is let in. How many were used; 0 = it has to wait. */
 size_t sw_input_consume(struct sw_session *session, const uint8_t *bytes, size_t len);
+
+/* input.c: may a message of that type not be so long (total: all its bytes)? */
+bool sw_input_is_too_long(uint8_t type, size_t total);
 
 /* unit.c */
 struct sw_unit *sw_unit_begin(struct sw_session *session);
@@ -271,6 +284,10 @@ bool sw_local_query(struct sw_session *session, struct sw_statement *statement);
 const char *sw_local_set(struct sw_session *session, const char *name, const char *value);
 /* RESET seawall.consistency: back to what the configuration says. */
 void sw_local_reset(struct sw_session *session);
+/* DEALLOCATE of a statement that Seawall keeps, or of all. */
+bool sw_local_is_deallocate(const struct sw_session *session, const struct sw_statement *statement);
+/* Its effect; the tag of CommandComplete. */
+const char *sw_local_deallocate(struct sw_session *session, const struct sw_statement *statement);
 /* Is the statement one of those? */
 bool sw_local_is(const struct sw_session *session, const struct sw_statement *statement);
 /* Answers a batch of extended messages up to Sync, all of them about such statements. */

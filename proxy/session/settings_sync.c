@@ -107,6 +107,12 @@ static void tell_values(struct sw_session *session)
 	session->params = sw_settings_ref(reported);
 }
 
+/* SET, RESET and DISCARD ALL must get through: how else could a client replace a value that is refused now? */
+static bool replaces_settings(const struct sw_unit *unit)
+{
+	return unit->statements == 1 && unit->flags & (SW_V_SETS | SW_V_RESET_ALL | SW_V_DISCARD_ALL);
+}
+
 static void on_synced(struct sw_server *server, struct sw_round *round, void *arg)
 {
 	struct sw_session *session = arg;
@@ -123,7 +129,10 @@ static void on_synced(struct sw_server *server, struct sw_round *round, void *ar
 			return;
 		}
 		problem.detail = "The session's settings could not be brought to the server connection.";
-		sw_unit_keep_problem(session->unit, &problem);
+		if (replaces_settings(session->unit))
+			session->unit->is_unsynced = server->is_unclean = true;
+		else
+			sw_unit_keep_problem(session->unit, &problem);
 		sw_session_resume(session);
 		return;
 	}
@@ -153,7 +162,7 @@ bool sw_sync_settings(struct sw_session *session)
 {
 	struct sw_server *server = session->server;
 
-	if (server->vars == session->vars && server->params == session->params)
+	if ((server->vars == session->vars && server->params == session->params) || (session->unit && session->unit->is_unsynced))
 		return true;
 	if (!sync_vars(session))
 		return false;

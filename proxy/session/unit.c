@@ -71,6 +71,7 @@ void sw_unit_free(struct sw_engine *engine, struct sw_unit *unit)
 		return;
 	drop_expects(engine, unit);
 	sw_plan_unref(engine->plans, unit->bound);
+	sw_plan_unref(engine->plans, unit->own_portal);
 	if (unit->statement)
 		sw_statement_unref(unit->statement);
 	if (unit->expect_size > SPARE_EXPECTS_MAX) {
@@ -257,14 +258,15 @@ static uint32_t pins_after_failure(const struct sw_unit *unit)
 static void note_deallocate(struct sw_session *session, const struct sw_unit *unit)
 {
 	bool is_alone = unit->statement && !(unit->flags & SW_V_MULTI);
-	const char *name = is_alone ? unit->statement->verdict.names[0] : NULL;
 
-	if (!name || sw_plan_name_is_ours(name)) {
-		session->server->is_unclean = true; /* among others, or one of ours */
-	} else if (*name == '\0' && !unit->has_failed) {
+	if (is_alone && unit->has_failed)
+		return;
+	if (unit->flags & SW_V_DEALLOCATE_ALL)
 		sw_plan_names_clear(&session->plans, session->engine->plans);
+	if (!is_alone || sw_plan_name_is_ours(unit->statement->verdict.names[0]))
+		session->server->is_unclean = true;
+	else if (unit->flags & SW_V_DEALLOCATE_ALL)
 		sw_plan_set_clear(&session->server->plans, session->engine->plans);
-	}
 }
 
 static void note_effects(struct sw_session *session, const struct sw_unit *unit)
@@ -286,6 +288,7 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 	if (!(unit->common & (SW_V_READ | SW_V_NO_DATA)))
 		session->server->written_by = session->number;
 	session->has_failed_txn |= unit->has_failed;
+	session->has_passing |= (unit->flags & SW_V_PASSING) != 0;
 	session->has_ddl |= (unit->flags & SW_V_DDL) != 0;
 	session->server->is_unclean |= unit->is_wary; /* whatever such a function has set, nobody else shall see */
 	if (unit->flags & SW_V_DEALLOCATE)
@@ -350,7 +353,7 @@ void sw_unit_end(struct sw_session *session)
 	note_ddl(session, now_ns);
 	if (session->has_event)
 		sw_floor_add_event(&session->floor, (int)session->server->pool->key.node, is_on_primary(session), now_ns);
-	session->has_event = session->has_failed_txn = false;
+	session->has_event = session->has_failed_txn = session->has_passing = false;
 	session->units_in_txn = 0;
 	sw_mem_free(session->begin);
 	session->begin = NULL;
