@@ -68,7 +68,10 @@ static const struct sw_column stats_columns[] = {
 	{"total_sent", SUM}, {"total_xact_time", SUM}, {"total_query_time", SUM}, {"total_wait_time", SUM},
 	{"avg_xact_count", SUM}, {"avg_query_count", SUM}, {"avg_recv", SUM}, {"avg_sent", SUM},
 	{"avg_xact_time", SUM}, {"avg_query_time", SUM}, {"avg_wait_time", SUM},
-	{"routes", SUM}, {"pins", SUM}, {"retries", SUM}, {"waits", SUM}, {"cancels", SUM}};
+	{"routes", SUM}, {"pins", SUM}, {"retries", SUM}, {"waits", SUM}, {"cancels", SUM},
+	{"pins_temp", SUM}, {"pins_prepare", SUM}, {"pins_listen", SUM}, {"pins_lock", SUM}, {"pins_cursor", SUM},
+	{"pins_backend", SUM}, {"pins_setting", SUM}, {"pins_role", SUM}, {"pins_load", SUM}, {"pins_unseen", SUM},
+	{"pins_sequence", SUM}};
 
 static const struct sw_column route_columns[] = {{"node", KEY}, {"reason", KEY}, {"count", SUM}};
 
@@ -450,8 +453,10 @@ static void fill_pools(struct sw_engine *engine, struct sw_table *table, bool is
 static void add_stats(struct sw_table *table, const struct sw_database *database)
 {
 	const struct sw_stats *stats = &database->stats;
-	uint64_t routes = 0;
+	uint64_t routes = 0, pins = 0;
 
+	for (int kind = 0; kind < SW_PIN_KINDS; kind++)
+		pins += stats->pins[kind];
 	for (int node = 0; node < SW_NODES_MAX; node++)
 		for (int reason = 0; reason < SW_ROUTE_REASONS; reason++)
 			routes += stats->routes[node][reason];
@@ -467,10 +472,12 @@ static void add_stats(struct sw_table *table, const struct sw_database *database
 	for (int average = 0; average < 7; average++)
 		sw_table_text(table, NULL);
 	sw_table_number(table, routes);
-	sw_table_number(table, stats->pins);
+	sw_table_number(table, pins);
 	sw_table_number(table, stats->retries);
 	sw_table_number(table, stats->waits);
 	sw_table_number(table, stats->cancels);
+	for (int kind = 0; kind < SW_PIN_KINDS; kind++)
+		sw_table_number(table, stats->pins[kind]);
 	sw_table_end(table);
 }
 

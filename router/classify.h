@@ -53,6 +53,7 @@ enum sw_verdict_flag {
 	SW_V_ADVISORY = 1u << 25,     /* calls a function of advisory locks */
 	SW_V_PASSING = 1u << 26,      /* changes settings for the rest of the transaction */
 	SW_V_DEALLOCATE_ALL = 1u << 27, /* with DEALLOCATE: ALL, also among other statements */
+	SW_V_RELEASES = 1u << 28,     /* may take away what pins its session: UNLISTEN, DROP, CLOSE, RESET ROLE … */
 	SW_V_RESET = 1u << 22,      /* with SETS: RESET x or SET x TO DEFAULT, alone in its text */
 };
 
@@ -74,6 +75,7 @@ enum sw_pin {
 	SW_PIN_UNSEEN = 1u << 9,     /* not parsed: too long, or refused by the grammar, not by the server */
 	SW_PIN_SEQUENCE = 1u << 10,  /* currval, lastval: and it has to run where its session used a sequence (T7) */
 };
+#define SW_PIN_KINDS 11
 
 /* "temporary table", "LISTEN", … for the lowest bit of pins; "" for 0. A constant. */
 const char *sw_pin_text(uint32_t pins);

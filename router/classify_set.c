@@ -58,6 +58,7 @@ static uint32_t change_setting(struct sw_scan *scan, const char *name)
 	}
 	if (strcmp(lower, "role") == 0 || strcmp(lower, "session_authorization") == 0) {
 		scan->verdict->pins |= SW_PIN_ROLE;
+		scan->verdict->flags |= SW_V_RELEASES; /* SET ROLE NONE, or back to the user who has logged in */
 		return 0;
 	}
 	if (strncmp(lower, "transaction_", 12) == 0)
@@ -228,8 +229,10 @@ uint32_t sw_scan_set(struct sw_scan *scan, const VariableSetStmt *stmt)
 	scan_search_path(scan, lower, stmt->args);
 	if (stmt->is_local)
 		return SW_V_NO_DATA | SW_V_PASSING;
-	if (is_reset && (strcmp(lower, "role") == 0 || strcmp(lower, "session_authorization") == 0))
-		return SW_V_NO_DATA; /* leaves its backend as every session finds it */
+	if (is_reset && (strcmp(lower, "role") == 0 || strcmp(lower, "session_authorization") == 0)) {
+		scan->verdict->flags |= SW_V_RELEASES; /* leaves its backend as every session finds it */
+		return SW_V_NO_DATA;
+	}
 	return SW_V_NO_DATA | (stmt->kind == VAR_RESET || stmt->kind == VAR_SET_DEFAULT ? SW_V_RESET : 0) | change_setting(scan, stmt->name);
 }
 

@@ -121,6 +121,7 @@ static uint32_t scan_copy(struct sw_scan *scan, const CopyStmt *stmt)
 static uint32_t scan_discard(struct sw_scan *scan, const DiscardStmt *stmt)
 {
 	sw_scan_primary(scan, "DISCARD");
+	scan->verdict->flags |= SW_V_RELEASES;
 	switch (stmt->target) {
 	case DISCARD_ALL:
 		return SW_V_NO_DATA | SW_V_DISCARD_ALL;
@@ -163,6 +164,7 @@ static uint32_t scan_deallocate(struct sw_scan *scan, const DeallocateStmt *stmt
 	/* Among other statements names[] belongs to their settings. */
 	if (stmt->name && scan->is_alone)
 		memcpy(scan->verdict->names[0], stmt->name, strnlen(stmt->name, SW_NAME_MAX - 1));
+	scan->verdict->flags |= SW_V_RELEASES;
 	if (!stmt->name)
 		scan->verdict->flags |= SW_V_DEALLOCATE_ALL;
 	return for_primary(scan, "DEALLOCATE", SW_V_NO_DATA | SW_V_DEALLOCATE);
@@ -171,6 +173,8 @@ static uint32_t scan_deallocate(struct sw_scan *scan, const DeallocateStmt *stmt
 /* Commands that make a relation, temporary perhaps, and then all others. */
 static uint32_t scan_ddl(struct sw_scan *scan, Node *stmt)
 {
+	if (IsA(stmt, DropStmt))
+		scan->verdict->flags |= SW_V_RELEASES;
 	switch (nodeTag(stmt)) {
 	case T_CreateStmt:
 		sw_scan_created(scan, ((const CreateStmt *)stmt)->relation, ((const CreateStmt *)stmt)->oncommit);
@@ -229,6 +233,7 @@ static uint32_t scan_session(struct sw_scan *scan, Node *stmt)
 	case T_ListenStmt:
 		return pin(scan, "LISTEN", SW_PIN_LISTEN, SW_V_NO_DATA);
 	case T_UnlistenStmt:
+		scan->verdict->flags |= SW_V_RELEASES;
 		return for_primary(scan, "UNLISTEN", SW_V_NO_DATA);
 	case T_NotifyStmt:
 		return for_primary(scan, "NOTIFY", 0);
@@ -266,8 +271,11 @@ uint32_t sw_scan_statement(struct sw_scan *scan, Node *stmt)
 	case T_CreateTableAsStmt:
 		return scan_create_as(scan, (const CreateTableAsStmt *)stmt);
 	/* They run where their cursor is, and only there; without one they are harmless. */
-	case T_FetchStmt:
 	case T_ClosePortalStmt:
+		scan->verdict->flags |= SW_V_RELEASES;
+		scan->wants_no_retry = true;
+		return 0;
+	case T_FetchStmt:
 		scan->wants_no_retry = true;
 		return 0;
 	default:

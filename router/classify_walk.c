@@ -137,7 +137,7 @@ static void scan_function(struct sw_scan *scan, const FuncCall *call)
 	bool is_builtin_name = !schema || strcmp(schema, "pg_catalog") == 0;
 
 	if (strstr(name, "advisory"))
-		scan->verdict->flags |= SW_V_ADVISORY;
+		scan->verdict->flags |= SW_V_ADVISORY | (strstr(name, "unlock") ? SW_V_RELEASES : 0);
 	if (is_builtin_name && strcmp(name, "set_config") == 0) {
 		sw_scan_set_config(scan, call);
 	} else if (rule && rule->pins) {

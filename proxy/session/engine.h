@@ -15,6 +15,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/list.h"
 #include "router/choose.h"
+#include "router/classify.h"
 
 struct sw_auth_users;
 struct sw_engine;
@@ -36,7 +37,8 @@ struct sw_verdicts;
 struct sw_stats {
 	uint64_t queries, transactions, bytes_in, bytes_out, wait_us, query_us;
 	uint64_t routes[SW_NODES_MAX][SW_ROUTE_REASONS]; /* units of work by node and reason */
-	uint64_t pins, retries, waits, cancels;
+	uint64_t pins[SW_PIN_KINDS];                     /* by kind */
+	uint64_t retries, waits, cancels;
 };
 
 /* A database as clients name it, as this worker knows it. Made at first use, kept. */

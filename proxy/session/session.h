@@ -173,6 +173,7 @@ struct sw_session {
 	bool has_level;               /* the client has set seawall.consistency itself */
 	bool has_event;               /* the transaction has seen or changed data */
 	bool has_failed_txn;          /* an error came in it */
+	bool may_release;             /* what pins it may be gone: the server is to be asked */
 	bool has_ddl;                 /* it may have changed the catalog */
 	bool has_passing;             /* it has changed settings that end with it */
 	bool is_rolled_back;          /* moving a read-only transaction to the primary: it was rolled back, begin comes next */
@@ -247,6 +248,13 @@ void sw_unit_fail(struct sw_session *session, const struct sw_problem *problem);
 void sw_unit_keep_problem(struct sw_unit *unit, const struct sw_problem *problem);
 /* unit.c: takes the server connection away from the session and gives it back to its pool. */
 void sw_unit_detach(struct sw_session *session);
+
+/* pins.c: from now on these hold. */
+void sw_pins_add(struct sw_session *session, uint32_t pins);
+/* pins.c: has the session done what may have ended its pins, and can the server be asked? */
+bool sw_pins_may_be_gone(const struct sw_session *session);
+/* pins.c: asks it; then sw_unit_release. */
+void sw_pins_ask(struct sw_session *session);
 
 /* route.c: a server connection for the unit, with the session's settings. */
 enum sw_route_step { SW_ROUTE_GO, SW_ROUTE_WAIT, SW_ROUTE_ENDED };

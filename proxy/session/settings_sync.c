@@ -219,8 +219,7 @@ static void on_read_back(struct sw_server *server, struct sw_round *round, void 
 			take_value(session, name, value, len);
 	}
 	if (round->has_failed || sw_settings_bytes(session->vars) > SW_SETTINGS_BYTES_MAX) {
-		session->pins |= SW_PIN_SETTING;
-		session->database->stats.pins++;
+		sw_pins_add(session, SW_PIN_SETTING);
 	}
 	sw_settings_unref(server->vars);
 	server->vars = sw_settings_ref(session->vars);

@@ -229,8 +229,6 @@ static void forget_state(struct sw_session *session)
 	session->unnamed = NULL;
 	sw_plan_set_clear(&session->server->plans, session->engine->plans);
 	session->server->unnamed_of = 0;
-	if (session->pins == 0)
-		session->server->is_unclean = false;
 }
 
 /* The server connection has none of our settings now, the session those of its start (manual, RESET). */
@@ -281,9 +279,9 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 		pins &= ~(uint32_t)LOST_ON_REPLICA;
 		session->server->is_unclean = true;
 	}
-	if (pins & ~session->pins)
-		session->database->stats.pins++;
-	session->pins |= pins;
+	/* Also the end of a transaction that has pinned: it may have been rolled back. */
+	session->may_release |= unit->flags & SW_V_RELEASES || ((unit->was_in_transaction || unit->statements > 1) && pins & ~session->pins);
+	sw_pins_add(session, pins);
 	session->has_event |= !(unit->common & SW_V_NO_DATA);
 	if (!(unit->common & (SW_V_READ | SW_V_NO_DATA)))
 		session->server->written_by = session->number;
@@ -323,12 +321,13 @@ void sw_unit_detach(struct sw_session *session)
 
 void sw_unit_release(struct sw_session *session)
 {
-	session->state = SW_SESSION_READY;
-	if (session->pins || session->pool_mode == SW_POOL_SESSION) {
-		session->server->is_unclean = true;
-	} else {
-		sw_unit_detach(session);
+	if (sw_pins_may_be_gone(session)) {
+		sw_pins_ask(session);
+		return;
 	}
+	session->state = SW_SESSION_READY;
+	if (session->pins == 0 && session->pool_mode != SW_POOL_SESSION)
+		sw_unit_detach(session);
 	sw_session_resume(session);
 }
 

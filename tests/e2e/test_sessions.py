@@ -592,3 +592,63 @@ def test_T70_an_idle_server_connection_that_is_ended_disturbs_nobody(cluster, na
         wait_until(lambda: cluster.primary.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %d" % before) == 0, 10,
                    "the backend to end")
         assert value(mine, "SELECT pg_backend_pid()") != before
+
+
+# -- pins end with their reason
+
+PINS = [  # what pins, what Seawall calls it, what ends it
+    ("CREATE TEMP TABLE passing (a int)", "temporary table", "DROP TABLE passing"),
+    ("CREATE TEMP TABLE passing (a int)", "temporary table", "DISCARD TEMP"),
+    ("BEGIN; CREATE TEMP TABLE passing (a int); COMMIT", "temporary table", "DROP TABLE passing"),
+    ("LISTEN passing", "LISTEN", "UNLISTEN passing"),
+    ("LISTEN passing", "LISTEN", "UNLISTEN *"),
+    ("PREPARE passing AS SELECT 1", "PREPARE", "DEALLOCATE passing"),
+    ("PREPARE passing AS SELECT 1", "PREPARE", "DEALLOCATE ALL"),
+    ("SELECT pg_advisory_lock(81)", "session advisory lock", "SELECT pg_advisory_unlock(81)"),
+    ("SELECT pg_advisory_lock(81)", "session advisory lock", "SELECT pg_advisory_unlock_all()"),
+    ("BEGIN; DECLARE passing CURSOR WITH HOLD FOR SELECT 1; COMMIT", "cursor WITH HOLD", "CLOSE passing"),
+    ("BEGIN; DECLARE passing CURSOR WITH HOLD FOR SELECT 1; COMMIT", "cursor WITH HOLD", "CLOSE ALL"),
+    ("SET SESSION AUTHORIZATION app_trust", "", "RESET SESSION AUTHORIZATION"),  # is who it was
+    ("SET ROLE pg_monitor", "SET ROLE", "RESET ROLE"),
+    ("SET ROLE pg_monitor", "SET ROLE", "SET ROLE NONE"),
+    ("LISTEN passing", "LISTEN", "DISCARD ALL"),
+]
+
+
+def pin_of(seawall, user):
+    return [row["pinned"] for row in seawall.console("SHOW CLIENTS") if row["user"] == user]
+
+
+@pytest.mark.parametrize("pins, name, releases", PINS)
+def test_T89_a_pin_ends_with_its_reason(shared, cluster, pins, name, releases):
+    cluster.primary.execute("GRANT pg_monitor TO app_trust")
+    with Wire(shared.host, shared.port) as wire:
+        wire.login("app_trust", "app")
+        assert not sqlstates(wire.ask(query(pins)))
+        wait_until(lambda: pin_of(shared, "app_trust") == [name], 5, "the session to be pinned by " + name)
+        assert not sqlstates(wire.ask(query(releases)))
+        wait_until(lambda: pin_of(shared, "app_trust") == [""], 5, "the pin to be gone")
+        assert not sqlstates(wire.ask(query("SELECT 1")))
+
+
+def test_T89_a_pin_stays_while_another_reason_does(shared):
+    with Wire(shared.host, shared.port) as wire:
+        wire.login("app_trust", "app")
+        wire.ask(query("LISTEN staying"))
+        wire.ask(query("CREATE TEMP TABLE passing (a int)"))
+        wire.ask(query("DROP TABLE passing"))
+        wait_until(lambda: pin_of(shared, "app_trust") == ["LISTEN"], 5, "the one pin that is left")
+        wire.ask(query("NOTIFY staying"))
+        assert rows(wire.ask(query("SELECT 1"))) == [[b"1"]]
+
+
+def test_pins_are_counted_by_kind(shared):
+    def count(kind):
+        return sum(int(row["pins_" + kind]) for row in shared.console("SHOW STATS"))
+
+    before = count("listen"), count("temp")
+    with Wire(shared.host, shared.port) as wire:
+        wire.login("app_trust", "app")
+        wire.ask(query("LISTEN counted"))
+        wire.ask(query("LISTEN counted_again"))
+    wait_until(lambda: (count("listen"), count("temp")) == (before[0] + 1, before[1]), 5, "one more pin by LISTEN")
