@@ -88,6 +88,9 @@ struct sw_config {
 	int64_t query_wait_timeout_us, client_idle_timeout_us, client_login_timeout_us;
 	int64_t idle_transaction_timeout_us, server_idle_timeout_us;
 	int64_t server_lifetime_us, server_connect_timeout_us, server_login_retry_us;
+	int64_t server_check_delay_us; /* 0 = before every use */
+	uint32_t reserve_pool_size;    /* 0 = none */
+	int64_t reserve_pool_timeout_us;
 	uint32_t max_prepared_statements;
 	char ignore_startup_parameters[512];
 	bool log_connections, log_disconnections;

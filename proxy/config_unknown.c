@@ -25,9 +25,10 @@ static const struct name_advice names[] = {
         {NULL, "auth_query", NULL},
         {NULL, "auth_user", NULL},
         {NULL, "auth_dbname", NULL},
-        {NULL, "reserve_pool_*", NULL},
-        {NULL, "server_check_*", NULL},
-        {NULL, "server_reset_query*", NULL},
+        {NULL, "server_check_query", "Seawall asks with an empty query: remove the line"},
+        {NULL, "server_reset_query*",
+                "Seawall brings each client's settings itself and closes a connection that cannot be made clean: "
+                "remove the line"},
         {NULL, "state_dir", NULL},
         {NULL, "http_listen", NULL},
         {NULL, "hints", NULL},

@@ -71,10 +71,28 @@ struct sw_pool *sw_pool_get(struct sw_engine *engine, int node, struct sw_databa
 
 /* ---- places */
 
+static struct sw_pool_waiter *first_waiter(struct sw_pool *pool)
+{
+	return sw_list_is_empty(&pool->waiters) ? NULL :
+						  SW_CONTAINER_OF(pool->waiters.next, struct sw_pool_waiter, entry);
+}
+
+static bool is_reserve_due(struct sw_pool *pool)
+{
+	const struct sw_config *config = pool->engine->config;
+	const struct sw_pool_waiter *waiter = first_waiter(pool);
+
+	return config->reserve_pool_size > 0 && waiter &&
+	       sw_clock_ns() - waiter->since_ns >= config->reserve_pool_timeout_us * SW_NS_PER_US;
+}
+
 static bool take_places(struct sw_pool *pool)
 {
 	const struct sw_config *config = pool->engine->config;
 	uint32_t limits[3] = {pool->database->pool_size, config->max_db_connections, config->max_user_connections};
+
+	if (is_reserve_due(pool))
+		limits[0] += config->reserve_pool_size;
 
 	for (int i = 0; i < 3; i++) {
 		if (sw_quota_take(pool->quotas[i], limits[i], pool->mark))
@@ -178,6 +196,7 @@ static bool is_spent(const struct sw_server *server, int64_t now_ns, enum sw_ser
 
 static struct sw_server *pick_idle(struct sw_pool *pool, const struct sw_settings *vars)
 {
+	int64_t check_ns = pool->engine->config->server_check_delay_us * SW_NS_PER_US, now_ns = sw_clock_ns();
 	struct sw_server *first = NULL;
 	int tries = 0;
 
@@ -189,6 +208,12 @@ static struct sw_server *pick_idle(struct sw_pool *pool, const struct sw_setting
 			continue;
 		if (server->epoch != pool->engine->view.epoch && is_spent(server, server->opened_ns, &why)) {
 			sw_server_close(server, why);
+			continue;
+		}
+		if (now_ns - server->idle_since_ns > check_ns) {
+			/* Nobody would notice a path that has gone silent (T95). The session waits meanwhile, or gets another one. */
+			move(pool, server, SW_PLACE_OPENING);
+			sw_server_check(server);
 			continue;
 		}
 		if (server->vars == vars)
@@ -239,12 +264,6 @@ void sw_pool_forget(struct sw_pool_waiter *waiter)
 		return;
 	for (int i = 0; i < 3; i++)
 		sw_quota_unwant(waiter->pool->quotas[i], waiter->pool->mark);
-}
-
-static struct sw_pool_waiter *first_waiter(struct sw_pool *pool)
-{
-	return sw_list_is_empty(&pool->waiters) ? NULL :
-						  SW_CONTAINER_OF(pool->waiters.next, struct sw_pool_waiter, entry);
 }
 
 /* An unused connection: to the first waiter, or to the idle ones (the warmest is used first). */
@@ -355,6 +374,12 @@ static void fail_waiters(struct sw_pool *pool, const struct sw_problem *problem,
 		sw_pool_forget(waiter);
 		waiter->on_failed(waiter, problem, is_node_lost);
 	}
+}
+
+void sw_pool_on_checked(struct sw_server *server)
+{
+	server->idle_since_ns = sw_clock_ns();
+	offer(server->pool, server);
 }
 
 void sw_pool_on_refused(struct sw_server *server, const struct sw_problem *problem, bool is_node_lost)
@@ -488,7 +513,7 @@ static void time_out_opening(struct sw_pool *pool, int64_t now_ns)
 	SW_LIST_EACH(&pool->places[SW_PLACE_OPENING], at, after) {
 		struct sw_server *server = SW_CONTAINER_OF(at, struct sw_server, entry);
 
-		if (now_ns - server->opened_ns < limit_ns)
+		if (now_ns - server->waiting_since_ns < limit_ns)
 			continue;
 		sw_pool_on_refused(server, &problem, true);
 		sw_server_close(server, SW_SERVER_END_REFUSED);

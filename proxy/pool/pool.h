@@ -83,6 +83,7 @@ void sw_pool_set_welcome(struct sw_pool *pool, struct sw_settings *vars, struct 
  */
 bool sw_pool_turn_tls(struct sw_server *server);
 void sw_pool_on_ready(struct sw_server *server);
+void sw_pool_on_checked(struct sw_server *server);
 void sw_pool_on_refused(struct sw_server *server, const struct sw_problem *problem, bool is_node_lost);
 void sw_pool_on_closing(struct sw_server *server);
 /* A cancel request for the backend of that process id has been delivered, or could not be. */

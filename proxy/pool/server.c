@@ -523,7 +523,7 @@ struct sw_server *sw_server_open(struct sw_engine *engine, struct sw_pool *pool)
 	server->params = sw_settings_empty(engine->settings);
 	server->facts = sw_settings_empty(engine->settings);
 	sw_buf_init(&server->partial, PARTIAL_BYTES_MAX);
-	server->opened_ns = sw_clock_ns();
+	server->opened_ns = server->waiting_since_ns = sw_clock_ns();
 	server->txn_status = 'I';
 	target = target_of(pool);
 	sw_dial_start(&server->stream, engine->loop, &stream_hooks, engine->scratch, &target, on_dialled);
@@ -541,6 +541,25 @@ void sw_server_unlink(struct sw_server *server)
 	server->session = NULL;
 	if (server->state == SW_SERVER_LINKED)
 		server->state = SW_SERVER_IDLE;
+}
+
+static void on_checked(struct sw_server *server, struct sw_round *round, void *arg)
+{
+	(void)arg;
+	if (round->has_failed)
+		sw_server_close(server, SW_SERVER_END_LOST);
+	else
+		sw_pool_on_checked(server);
+}
+
+void sw_server_check(struct sw_server *server)
+{
+	struct sw_buf *out = &server->engine->assembly;
+
+	server->waiting_since_ns = sw_clock_ns();
+	sw_msg_query(out, "");
+	sw_server_start_round(server, sw_buf_data(out), sw_buf_len(out), on_checked, NULL);
+	sw_buf_clear(out);
 }
 
 void sw_server_start_round(struct sw_server *server, const void *messages, size_t len,

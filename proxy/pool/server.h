@@ -102,6 +102,7 @@ struct sw_server {
 	bool is_proven;                 /* it is the node, and the incarnation, that the monitor samples */
 	char proof[96];                 /* what it answered, "" before */
 	int64_t opened_ns, established_ns, idle_since_ns;
+	int64_t waiting_since_ns;       /* for its login, or for its sign of life */
 	bool is_unclean;                /* to be closed instead of given to another session */
 	char txn_status;                /* of the last ReadyForQuery */
 };
@@ -128,6 +129,9 @@ void sw_server_start_round(struct sw_server *server, const void *messages, size_
 
 /* A ParameterStatus of this server; keeps params and facts. Returns false for one that no client may see (T71). */
 bool sw_server_note_parameter(struct sw_server *server, const char *name, const char *value);
+
+/* Asks for a sign of life; sw_pool_on_checked, or its end. */
+void sw_server_check(struct sw_server *server);
 
 /* A view came: has the proof arrived that this connection waits for? */
 void sw_server_check_proof(struct sw_server *server);

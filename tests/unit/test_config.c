@@ -340,10 +340,8 @@ static void test_unknown_keys_name_the_closest(void **state)
 
 static void test_what_later_versions_bring_is_refused(void **state)
 {
-	static const char *const keys[] = {"auth_query", "auth_user", "auth_dbname", "reserve_pool_size",
-	        "reserve_pool_timeout",
-	        "server_check_delay", "server_reset_query", "state_dir", "http_listen", "hints",
-	        "max_primary_reads", "optimistic_transactions"};
+	static const char *const keys[] = {"auth_query", "auth_user", "auth_dbname", "state_dir",
+	        "http_listen", "hints", "max_primary_reads", "optimistic_transactions"};
 	char text[256], expected[256];
 
 	(void)state;
