@@ -17,6 +17,7 @@
 
 #include "proxy/base/mem.h"
 #include "proxy/config_load.h"
+#include "proxy/net/tls.h"
 
 /* The folder of a file, absolute, without symbolic links in it: it stays right when the process changes its
  * folder. */
@@ -130,6 +131,15 @@ static void check_listening(struct sw_config_load *load)
 		        load, line, "nothing to listen on: set \"listen_addr\" or \"unix_socket_dir\"");
 }
 
+static void check_protocols(struct sw_config_load *load, const char *key, const char *protocols)
+{
+	if (!sw_tls_protocols_are_known(protocols))
+		sw_config_fault(load, sw_config_key_line(load, "seawall", key),
+		        "\"%s\": \"%s\" names no version: write secure, all, or a list of tlsv1.0, tlsv1.1, tlsv1.2, "
+		        "tlsv1.3",
+		        key, protocols);
+}
+
 /* What the files say is checked where they are read (setup.c). */
 static void check_tls(struct sw_config_load *load)
 {
@@ -145,6 +155,8 @@ static void check_tls(struct sw_config_load *load)
 	if (server->sslmode >= SW_SSL_VERIFY_CA && !server->ca_file[0])
 		sw_config_fault(load, sw_config_key_line(load, "seawall", "server_tls_sslmode"),
 		        "\"server_tls_sslmode\" needs \"server_tls_ca_file\" to check nodes by: name it");
+	check_protocols(load, "client_tls_protocols", client->protocols);
+	check_protocols(load, "server_tls_protocols", server->protocols);
 	if (!server->key_file[0] != !server->cert_file[0])
 		sw_config_fault(load, sw_config_key_line(load, "seawall", "server_tls_cert_file"),
 		        "\"server_tls_key_file\" and \"server_tls_cert_file\" go together: name both or none");
@@ -158,7 +170,8 @@ static void check_login(struct sw_config_load *load)
 	if (config->auth_type == SW_AUTH_HBA && !config->auth_hba_file[0])
 		sw_config_fault(load, sw_config_key_line(load, "seawall", "auth_type"),
 		        "\"auth_type\" = hba needs \"auth_hba_file\": name it");
-	if (config->auth_type == SW_AUTH_CERT && !config->client_tls.ca_file[0])
+	if (config->auth_type == SW_AUTH_CERT &&
+	        (!config->client_tls.ca_file[0] || config->client_tls.sslmode == SW_SSL_DISABLE))
 		sw_config_fault(load, sw_config_key_line(load, "seawall", "auth_type"),
 		        "\"auth_type\" = cert needs \"client_tls_sslmode\" and \"client_tls_ca_file\": set them");
 	if (config->auth_type != SW_AUTH_TRUST && !config->auth_file[0])

@@ -20,6 +20,7 @@
 #include "proxy/base/table.h"
 #include "proxy/config.h"
 #include "proxy/config_table.h"
+#include "proxy/net/tls.h"
 #include "proxy/pool/pool.h"
 #include "proxy/pool/settings.h"
 #include "proxy/session/engine.h"
@@ -168,8 +169,19 @@ struct connection {
 	int64_t connect_ns, request_ns, wait_ns;
 	bool is_close_needed;
 	uint32_t remote_pid;
+	const struct sw_stream *stream;
 	char identity[24], link[24]; /* "" = none */
 };
+
+/* "TLSv1.3/TLS_AES_256_GCM_SHA384", or nothing. */
+static void add_tls(struct sw_table *table, const struct sw_stream *stream)
+{
+	char text[96] = "";
+
+	if (stream->tls)
+		snprintf(text, sizeof(text), "%s/%s", sw_tls_version(stream->tls), sw_tls_cipher(stream->tls));
+	sw_table_text(table, text);
+}
 
 static void add_connection(struct sw_table *table, const struct connection *connection)
 {
@@ -193,7 +205,7 @@ static void add_connection(struct sw_table *table, const struct connection *conn
 	sw_table_text(table, connection->identity);
 	sw_table_text(table, connection->link);
 	sw_table_number(table, connection->remote_pid);
-	sw_table_text(table, "");
+	add_tls(table, connection->stream);
 	sw_table_text(table, connection->application ? connection->application : "");
 }
 
@@ -272,7 +284,8 @@ static void add_client(struct sw_table *table, const struct sw_session *session,
 	        .request_ns = session->unit ? session->unit->started_ns : session->active_ns,
 	        .wait_ns = wait_ns > 0 ? wait_ns : 0,
 	        .is_close_needed = engine->is_draining,
-	        .remote_pid = session->server ? session->server->pid : 0};
+	        .remote_pid = session->server ? session->server->pid : 0,
+	        .stream = &session->stream};
 
 	identify_session(session, connection.identity);
 	if (session->server)
@@ -336,7 +349,8 @@ static void add_server(struct sw_table *table, const struct sw_server *server)
 	        .request_ns = last_request_ns(server),
 	        .is_close_needed =
 	                server->is_unclean || (server->epoch != 0 && server->epoch != engine->view.epoch),
-	        .remote_pid = server->pid};
+	        .remote_pid = server->pid,
+	        .stream = &server->stream};
 
 	identify_server(server, connection.identity);
 	if (server->session)

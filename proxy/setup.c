@@ -32,6 +32,9 @@ static bool load_tls(struct sw_setup *setup, FILE *faults)
 	char why[SW_TLS_WHY_MAX];
 	bool is_fine = true;
 
+	/* As libpq does: who names a CA wants it to be asked. */
+	server.must_verify = server.must_verify || (config->server_tls.sslmode == SW_SSL_REQUIRE && *server.ca_file);
+
 	if (config->client_tls.sslmode != SW_SSL_DISABLE) {
 		setup->client_tls = sw_tls_new_server(&client, why);
 		if (!setup->client_tls)

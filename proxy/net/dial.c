@@ -1,9 +1,9 @@
 /*
- * Dials. A dial owns itself: it is freed in its last callback. The stream's handle exists from sw_dial_start on, so the
- * owner can close it at any moment. libuv cancels a connect before it reports the handle as closed; a look-up may outlive
- * the stream, so while one is under way the stream points at its dial, and closing the stream makes the dial forget it.
+ * Dials. A dial owns itself. The stream's handle exists from sw_dial_start on, so the owner can close it at any moment: while
+ * a dial is under way the stream points at it, and closing the stream makes the dial forget it. A look-up or the connect of
+ * a Unix socket may outlive that; then the dial is freed in its callback, else at once.
  *
- *	look-up → connect → (SSLRequest → one byte → handshake) → done
+ *	look-up → connect to each address in turn → (SSLRequest → one byte → handshake) → done
  *
  * While TLS is agreed on, the stream's hooks are the dial's; the owner's are put back before on_done, and for the end.
  * Runs on the loop of the stream.
@@ -12,9 +12,12 @@
 #include "proxy/net/dial.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proxy/base/list.h"
 #include "proxy/base/mem.h"
@@ -22,10 +25,20 @@
 
 static const uint8_t ssl_request[8] = {0, 0, 0, 8, 4, 210, 22, 47};
 
-enum dial_phase { DIAL_LOOK_UP, DIAL_CONNECT, DIAL_TLS };
+enum dial_phase { DIAL_LOOK_UP, DIAL_PIPE, DIAL_CONNECT, DIAL_TLS };
+
+/* A connection to one of the addresses, under way. */
+struct attempt {
+	uv_tcp_t tcp;
+	uv_connect_t connect;
+	struct sw_dial *dial; /* NULL: nobody waits for it any more */
+};
 
 struct sw_dial {
-	uv_connect_t connect;
+	uv_loop_t *loop;
+	uv_connect_t connect; /* of a Unix socket */
+	struct attempt *attempt;
+	struct addrinfo *found, *next; /* addresses: all, and those that were not tried */
 	uv_getaddrinfo_t lookup;
 	uv_timer_t later; /* reports an error that was known at once, from the loop */
 	struct sw_stream *stream;
@@ -41,24 +54,25 @@ struct sw_dial {
 
 static void free_dial(struct sw_dial *dial)
 {
+	uv_freeaddrinfo(dial->found);
 	sw_tls_unref(dial->tls);
 	sw_mem_free(dial->host);
 	sw_mem_free(dial);
 }
 
-/* The stream may have been closed, but not freed: libuv cancels requests before it calls on_closed. */
+/* The last word; nobody hears it where the stream was closed. */
 static void finish(struct sw_dial *dial, const char *problem)
 {
 	struct sw_stream *stream = dial->stream;
 	void (*on_done)(struct sw_stream *, const char *) = dial->on_done;
 
-	if (stream && !stream->is_closing) {
+	if (stream) {
 		stream->dial = NULL;
 		if (dial->hooks)
 			stream->hooks = dial->hooks;
 	}
 	free_dial(dial);
-	if (stream && !stream->is_closing)
+	if (stream)
 		on_done(stream, problem);
 }
 
@@ -120,23 +134,113 @@ static void ask_for_tls(struct sw_dial *dial)
 	dial->phase = DIAL_TLS;
 	dial->hooks = stream->hooks;
 	stream->hooks = &tls_hooks;
-	stream->dial = dial;
 	sw_stream_start(stream);
 	sw_stream_write(stream, ssl_request, sizeof(ssl_request));
 }
 
-/* ---- connect */
+/* ---- connect: the addresses in turn, each with a handle of its own, since a handle that failed is of no more use */
 
-static void on_connected(uv_connect_t *connect, int status)
+static void on_attempt_closed(uv_handle_t *handle)
 {
-	struct sw_dial *dial = SW_CONTAINER_OF(connect, struct sw_dial, connect);
+	sw_mem_free(SW_CONTAINER_OF(handle, struct attempt, tcp));
+}
 
+static void end_attempt(struct attempt *attempt)
+{
+	if (attempt->dial)
+		attempt->dial->attempt = NULL;
+	attempt->dial = NULL;
+	if (!uv_is_closing((uv_handle_t *)&attempt->tcp))
+		uv_close((uv_handle_t *)&attempt->tcp, on_attempt_closed);
+}
+
+/* The stream is connected, or may be so. */
+static void on_connected(struct sw_dial *dial, int status)
+{
 	if (status != 0)
 		finish(dial, uv_strerror(status));
-	else if (dial->tls && !dial->stream->is_closing)
+	else if (dial->tls)
 		ask_for_tls(dial);
 	else
 		finish(dial, NULL);
+}
+
+static void on_pipe_connected(uv_connect_t *connect, int status)
+{
+	struct sw_dial *dial = SW_CONTAINER_OF(connect, struct sw_dial, connect);
+
+	if (dial->stream)
+		on_connected(dial, status);
+	else
+		free_dial(dial);
+}
+
+/* Moves the connection to the stream's handle. */
+static int adopt(struct sw_dial *dial, const struct attempt *attempt)
+{
+	uv_tcp_t *tcp = &dial->stream->uv.tcp;
+	uv_os_fd_t descriptor;
+	int status = uv_fileno((const uv_handle_t *)&attempt->tcp, &descriptor), copy;
+
+	if (status != 0)
+		return status;
+	copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+	if (copy < 0)
+		return uv_translate_sys_error(errno);
+	status = uv_tcp_open(tcp, copy);
+	if (status != 0) {
+		close(copy);
+		return status;
+	}
+	uv_tcp_nodelay(tcp, 1);
+	uv_tcp_keepalive(tcp, 1, 60);
+	return 0;
+}
+
+static void try_next(struct sw_dial *dial);
+
+static void on_attempted(uv_connect_t *connect, int status)
+{
+	struct attempt *attempt = SW_CONTAINER_OF(connect, struct attempt, connect);
+	struct sw_dial *dial = attempt->dial;
+
+	if (!dial)
+		return; /* forgotten, and closing already */
+	dial->status = status == 0 ? adopt(dial, attempt) : status;
+	end_attempt(attempt);
+	if (dial->status == 0)
+		on_connected(dial, 0);
+	else
+		try_next(dial);
+}
+
+/* A libuv error where it is known at once. */
+static int start_attempt(struct sw_dial *dial, const struct sockaddr *address)
+{
+	struct attempt *attempt = SW_NEW(struct attempt);
+	int status;
+
+	attempt->dial = dial;
+	dial->attempt = attempt;
+	uv_tcp_init(dial->loop, &attempt->tcp);
+	status = uv_tcp_connect(&attempt->connect, &attempt->tcp, address, on_attempted);
+	if (status != 0)
+		end_attempt(attempt);
+	return status;
+}
+
+/* From the loop. The last reason is the one that is told. */
+static void try_next(struct sw_dial *dial)
+{
+	while (dial->next) {
+		const struct sockaddr *address = dial->next->ai_addr;
+
+		dial->next = dial->next->ai_next;
+		dial->status = start_attempt(dial, address);
+		if (dial->status == 0)
+			return;
+	}
+	on_connected(dial, dial->status);
 }
 
 static void on_later_closed(uv_handle_t *handle)
@@ -151,68 +255,52 @@ static void on_later(uv_timer_t *timer)
 	uv_close((uv_handle_t *)timer, on_later_closed);
 }
 
-static void fail_later(struct sw_dial *dial, uv_loop_t *loop, int status)
+static void fail_later(struct sw_dial *dial, int status)
 {
 	dial->phase = DIAL_LOOK_UP;
 	dial->status = status;
-	dial->stream->dial = dial;
-	uv_timer_init(loop, &dial->later);
+	uv_timer_init(dial->loop, &dial->later);
 	uv_timer_start(&dial->later, on_later, 0, 0);
-}
-
-static void connect_to(struct sw_dial *dial, const struct sockaddr *address)
-{
-	struct sw_stream *stream = dial->stream;
-	int status;
-
-	dial->phase = DIAL_CONNECT;
-	status = uv_tcp_connect(&dial->connect, &stream->uv.tcp, address, on_connected);
-	if (status != 0) {
-		fail_later(dial, stream->uv.tcp.loop, status);
-		return;
-	}
-	uv_tcp_nodelay(&stream->uv.tcp, 1);
-	uv_tcp_keepalive(&stream->uv.tcp, 1, 60);
 }
 
 static void on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 {
 	struct sw_dial *dial = SW_CONTAINER_OF(lookup, struct sw_dial, lookup);
 
-	if (dial->stream)
-		dial->stream->dial = NULL;
-	if (!dial->stream || dial->stream->is_closing)
+	dial->found = dial->next = found;
+	if (!dial->stream) {
 		free_dial(dial);
-	else if (status != 0)
-		finish(dial, uv_strerror(status));
-	else
-		connect_to(dial, found->ai_addr);
-	uv_freeaddrinfo(found);
+		return;
+	}
+	dial->phase = DIAL_CONNECT;
+	dial->status = status != 0 ? status : UV_EAI_NODATA;
+	try_next(dial);
 }
 
-static void resolve(struct sw_dial *dial, uv_loop_t *loop)
+static void resolve(struct sw_dial *dial)
 {
 	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	char port[8];
 	int status;
 
 	snprintf(port, sizeof(port), "%u", dial->port);
-	dial->stream->dial = dial;
-	status = uv_getaddrinfo(loop, &dial->lookup, on_resolved, dial->host, port, &hints);
+	status = uv_getaddrinfo(dial->loop, &dial->lookup, on_resolved, dial->host, port, &hints);
 	if (status != 0)
-		fail_later(dial, loop, status);
+		fail_later(dial, status);
 }
 
 void sw_dial_forget(struct sw_dial *dial)
 {
 	struct sw_stream *stream = dial->stream;
 
-	dial->stream = NULL;
-	if (dial->phase != DIAL_TLS)
-		return;
-	/* Nothing of libuv's is under way for it. */
 	stream->dial = NULL;
-	stream->hooks = dial->hooks;
+	dial->stream = NULL;
+	if (dial->phase == DIAL_LOOK_UP || dial->phase == DIAL_PIPE)
+		return; /* it is freed when libuv has done with it */
+	if (dial->attempt)
+		end_attempt(dial->attempt);
+	if (dial->hooks)
+		stream->hooks = dial->hooks;
 	free_dial(dial);
 }
 
@@ -222,24 +310,33 @@ void sw_dial_start(struct sw_stream *stream, uv_loop_t *loop, const struct sw_st
 	struct sw_dial *dial = SW_NEW(struct sw_dial);
 	struct sockaddr_storage address;
 	char path[512];
+	int status;
 
 	dial->stream = stream;
+	dial->loop = loop;
 	dial->on_done = on_done;
 	dial->port = target->port;
 	dial->host = sw_mem_strdup(target->host);
 	if (target->host[0] == '/') {
-		dial->phase = DIAL_CONNECT;
+		dial->phase = DIAL_PIPE;
 		sw_stream_init_pipe(stream, loop, hooks, scratch);
+		stream->dial = dial;
 		snprintf(path, sizeof(path), "%s/.s.PGSQL.%u", target->host, target->port);
-		uv_pipe_connect(&dial->connect, &stream->uv.pipe, path, on_connected);
+		uv_pipe_connect(&dial->connect, &stream->uv.pipe, path, on_pipe_connected);
 		return;
 	}
 	dial->tls = sw_tls_ref(target->tls);
 	dial->may_be_plain = target->may_be_plain;
 	sw_stream_init_tcp(stream, loop, hooks, scratch);
-	if (uv_ip4_addr(target->host, target->port, (struct sockaddr_in *)&address) == 0 ||
-		uv_ip6_addr(target->host, target->port, (struct sockaddr_in6 *)&address) == 0)
-		connect_to(dial, (struct sockaddr *)&address);
-	else
-		resolve(dial, loop);
+	stream->dial = dial;
+	dial->phase = DIAL_LOOK_UP;
+	if (uv_ip4_addr(target->host, target->port, (struct sockaddr_in *)&address) != 0 &&
+		uv_ip6_addr(target->host, target->port, (struct sockaddr_in6 *)&address) != 0) {
+		resolve(dial);
+		return;
+	}
+	dial->phase = DIAL_CONNECT;
+	status = start_attempt(dial, (struct sockaddr *)&address);
+	if (status != 0)
+		fail_later(dial, status);
 }

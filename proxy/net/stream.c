@@ -128,6 +128,9 @@ static void on_sealed(struct sw_stream *stream, const uint8_t *bytes, size_t sea
 	if (stream->is_shaking && !shake(stream))
 		return;
 	result = sw_tls_open(stream->tls, scratch->opened, OPENED_BYTES, &len, &scratch->sealed);
+	/* TLS itself has answered: a peer that makes it do so and reads nothing would have us keep the answers for it. */
+	if (sw_buf_len(&scratch->sealed) > 0 && sw_stream_unsent(stream) > SW_HIGH_WATER_BYTES)
+		result = SW_ERR_PROTOCOL;
 	flush_sealed(stream);
 	if (len > 0)
 		stream->hooks->on_data(stream, scratch->opened, len);
@@ -266,10 +269,11 @@ void sw_stream_write(struct sw_stream *stream, const void *bytes, size_t len)
 	while (len > 0 && !stream->is_closing) {
 		size_t some = len < SEAL_BYTES ? len : SEAL_BYTES;
 
-		/* A connection that failed is reported by the read side. */
-		if (sw_tls_seal(stream->tls, at, some, &stream->scratch->sealed) != SW_OK)
-			return;
+		enum sw_err result = sw_tls_seal(stream->tls, at, some, &stream->scratch->sealed);
+
 		flush_sealed(stream);
+		if (result != SW_OK)
+			return; /* the read side reports it */
 		at += some;
 		len -= some;
 	}

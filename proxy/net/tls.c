@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "proxy/base/mem.h"
@@ -106,15 +107,15 @@ static uint64_t versions_off(const char *protocols)
 	uint64_t off = SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1 | SSL_OP_NO_TLSv1_2 | SSL_OP_NO_TLSv1_3;
 	const char *at = protocols;
 
-	if (!*protocols || strcmp(protocols, "secure") == 0)
+	if (!*protocols || strcasecmp(protocols, "secure") == 0)
 		return SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1;
-	if (strcmp(protocols, "all") == 0)
+	if (strcasecmp(protocols, "all") == 0)
 		return SSL_OP_NO_SSLv3;
 	while (*at) {
 		size_t len = strcspn(at, ", "), i;
 
 		for (i = 0; i < VERSION_COUNT; i++)
-			if (strlen(versions[i].name) == len && strncmp(versions[i].name, at, len) == 0)
+			if (strlen(versions[i].name) == len && strncasecmp(versions[i].name, at, len) == 0)
 				break;
 		if (i == VERSION_COUNT)
 			return 0;
@@ -128,6 +129,28 @@ static uint64_t versions_off(const char *protocols)
 bool sw_tls_protocols_are_known(const char *protocols)
 {
 	return versions_off(protocols) != 0;
+}
+
+static const char *const libpq_names[VERSION_COUNT] = {"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"};
+
+const char *sw_tls_lowest_protocol(const char *protocols)
+{
+	uint64_t off = versions_off(protocols);
+	size_t i = 0;
+
+	while (i + 1 < VERSION_COUNT && off & versions[i].option)
+		i++;
+	return libpq_names[i];
+}
+
+const char *sw_tls_highest_protocol(const char *protocols)
+{
+	uint64_t off = versions_off(protocols);
+	size_t i = VERSION_COUNT - 1;
+
+	while (i > 0 && off & versions[i].option)
+		i--;
+	return libpq_names[i];
 }
 
 static const char *last_error(void)

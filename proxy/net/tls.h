@@ -37,6 +37,9 @@ struct sw_tls_options {
 
 /* Is it a value of protocols? */
 bool sw_tls_protocols_are_known(const char *protocols);
+/* The lowest and the highest version that it allows, as libpq names them ("TLSv1.2"). */
+const char *sw_tls_lowest_protocol(const char *protocols);
+const char *sw_tls_highest_protocol(const char *protocols);
 
 /* Our side is the server: key_file and cert_file are needed. NULL, and then why says what to do. Control thread. */
 struct sw_tls *sw_tls_new_server(const struct sw_tls_options *options, char why[SW_TLS_WHY_MAX]);

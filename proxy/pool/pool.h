@@ -78,7 +78,7 @@ struct sw_settings *sw_pool_welcome(const struct sw_pool *pool, const struct sw_
 void sw_pool_set_welcome(struct sw_pool *pool, struct sw_settings *vars, struct sw_settings *params);
 
 /*
- * Called by server.c. The node's pg_hba.conf refused the login, with TLS or without it. With sslmode allow and prefer the
+ * Called by server.c. The login was refused, by the node's pg_hba.conf, with TLS or without it, or the handshake failed. With sslmode allow and prefer the
  * other way is tried once, as libpq does; true where the server connection was closed for that.
  */
 bool sw_pool_turn_tls(struct sw_server *server);

@@ -476,6 +476,8 @@ static void on_dialled(struct sw_stream *stream, const char *problem)
 	uint8_t hash[SW_BINDING_BYTES_MAX];
 	size_t hash_len;
 
+	if (problem && stream->tls && sw_pool_turn_tls(server))
+		return;
 	if (problem) {
 		char message[SW_TLS_WHY_MAX + 128];
 
