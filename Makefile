@@ -3,6 +3,7 @@
 #   make          build/seawall
 #   make demo     installs what is missing, builds, starts a real cluster, shows the main job
 #   make check    installs what is missing, builds, runs all tests; last line: N passed, N failed
+#   make check-drivers  the programs in the drivers that people use, PostgreSQL's own regression suite, libpq_pipeline
 #   make bench    throughput, latency and CPU beside PgBouncer and HAProxy, interleaved
 #   make asan     the same program under build/asan, with AddressSanitizer and UBSan; make check-asan tests it
 #   make tsan     … with ThreadSanitizer under build/tsan; make check-tsan tests it
@@ -25,7 +26,7 @@ UNITS    := $(patsubst tests/unit/%.c,$B/tests/unit/%,$(wildcard tests/unit/test
 FUZZERS  := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 PYTHON   := /usr/bin/python3
 
-.PHONY: all deps demo check check-rmw bench tests asan tsan check-asan check-tsan fuzz lint format clean
+.PHONY: all deps demo check check-drivers check-rmw bench tests asan tsan check-asan check-tsan fuzz lint format clean
 all: $B/seawall
 
 $B/seawall: $(OBJECTS)
@@ -66,6 +67,12 @@ demo: deps
 check: deps
 	@$(MAKE) --no-print-directory -j2 -s tests
 	@tests/run
+
+check-drivers: deps
+	@tests/lib/deps.sh --drivers --regress
+	@$(MAKE) --no-print-directory -j2 -s all
+	@tests/drivers/run
+	@tests/regress/run
 
 check-rmw: deps
 	@$(MAKE) --no-print-directory -j2 -s tests

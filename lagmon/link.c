@@ -15,12 +15,14 @@
 #include "lagmon/link.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
+#include "proxy/net/tls.h"
 
 /* Of a name with more addresses the first few are tried, in the resolver's order. */
 #define ADDRESSES_MAX 4
@@ -51,6 +53,8 @@ struct sw_link {
 	void *closed_arg;
 	char host[HOST_BYTES], port[8], *user, *password, *dbname;
 	struct sw_tls_config tls;
+	const char *name;
+	uint32_t statement_timeout_ms;
 	char error[512], notice[256];
 };
 
@@ -282,19 +286,35 @@ static void on_socket(uv_poll_t *watch, int status, int events)
 		(void)PQisBusy(link->conn); /* parses: messages between queries must not pile up */
 }
 
+/* For libpq "" is the file in the home directory of whoever runs us; a path that cannot be is none. */
+#define NO_FILE "/dev/null/none"
+
+static const char *file_or_none(const char *path)
+{
+	return *path ? path : NO_FILE;
+}
+
 /* hosts and addresses: lists of the same length for libpq; addresses "" for a Unix socket. */
 static enum sw_err start(struct sw_link *link, const char *hosts, const char *addresses)
 {
 	static const char *const sslmodes[] = {
 	        "disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
+	const struct sw_tls_config *tls = &link->tls;
 	const char *const keys[] = {"host", "hostaddr", "port", "user", "password", "dbname",
 	        "application_name", "client_encoding", "gssencmode", "target_session_attrs", "options", "sslmode",
-	        "sslrootcert", "sslcert", "sslkey", NULL};
+	        "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "ssl_min_protocol_version",
+	        "ssl_max_protocol_version", NULL};
+	char options[128] = "-c search_path=pg_catalog -c client_min_messages=warning -c jit=off";
 	const char *const values[] = {hosts, addresses, link->port, link->user, link->password, link->dbname,
-	        "seawall monitor", "UTF8", "disable", "any",
-	        "-c search_path=pg_catalog -c client_min_messages=warning -c jit=off",
-	        sslmodes[link->tls.sslmode], link->tls.ca_file, link->tls.cert_file, link->tls.key_file, NULL};
+	        link->name ? link->name : "seawall monitor", "UTF8", "disable", "any", options,
+	        sslmodes[tls->sslmode], file_or_none(tls->ca_file), file_or_none(tls->cert_file),
+	        file_or_none(tls->key_file), NO_FILE, NO_FILE, sw_tls_lowest_protocol(tls->protocols),
+	        sw_tls_highest_protocol(tls->protocols), NULL};
 
+	/* A startup packet wins over what the role or the database is set to. */
+	if (link->statement_timeout_ms > 0)
+		snprintf(options + strlen(options), sizeof(options) - strlen(options),
+		        " -c statement_timeout=%" PRIu32, link->statement_timeout_ms);
 	link->notice[0] = '\0';
 	link->conn = PQconnectStartParams(keys, values, 0);
 	if (!link->conn || PQstatus(link->conn) == CONNECTION_BAD) {
@@ -383,6 +403,8 @@ enum sw_err sw_link_connect(struct sw_link *link, const struct sw_link_target *t
 	link->password = sw_mem_strdup(target->password);
 	link->dbname = sw_mem_strdup(target->dbname);
 	link->tls = *target->tls;
+	link->name = target->name;
+	link->statement_timeout_ms = target->statement_timeout_ms;
 	if (link->host[0] == '/')
 		err = start(link, link->host, "");
 	else if (uv_ip4_addr(link->host, 0, &ip4) == 0 || uv_ip6_addr(link->host, 0, &ip6) == 0)
@@ -420,6 +442,12 @@ enum sw_err sw_link_execute(struct sw_link *link, const char *prepared)
 {
 	assert(link->state == LINK_READY);
 	return sent(link, PQsendQueryPrepared(link->conn, prepared, 0, NULL, NULL, NULL, 0));
+}
+
+enum sw_err sw_link_query_with(struct sw_link *link, const char *sql, const char *value)
+{
+	assert(link->state == LINK_READY);
+	return sent(link, PQsendQueryParams(link->conn, sql, 1, NULL, &value, NULL, NULL, 0));
 }
 
 static void on_time(uv_timer_t *timer)

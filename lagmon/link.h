@@ -1,7 +1,7 @@
 /*
- * One libpq connection on a libuv loop, and the one timer that its owner needs. The monitor's probes and its
- * catalog reader are made of it. Nothing blocks: host names go through uv_getaddrinfo, connecting and queries
- * through uv_poll. The thread of the loop only.
+ * One libpq connection on a libuv loop, and the one timer that its owner needs. The monitor's probes, its
+ * catalog reader and auth_query are made of it. Nothing blocks: host names go through uv_getaddrinfo,
+ * connecting and queries through uv_poll. The thread of the loop only.
  */
 #ifndef SW_LAGMON_LINK_H
 #define SW_LAGMON_LINK_H
@@ -21,6 +21,8 @@ struct sw_link_target {
 	uint16_t port;
 	const char *user, *password, *dbname;
 	const struct sw_tls_config *tls;
+	const char *name;              /* application_name, a constant; NULL: the monitor's */
+	uint32_t statement_timeout_ms; /* 0: none */
 };
 
 /*
@@ -51,6 +53,8 @@ void sw_link_drop(struct sw_link *link);
  * does not come. */
 enum sw_err sw_link_query(struct sw_link *link, const char *sql) SW_MUST_USE;
 enum sw_err sw_link_execute(struct sw_link *link, const char *prepared) SW_MUST_USE;
+/* One statement with one parameter, as a text whose type the server infers. */
+enum sw_err sw_link_query_with(struct sw_link *link, const char *sql, const char *value) SW_MUST_USE;
 
 /* Calls on_timer once, not before sw_clock_ns() reaches when_ns. Replaces the time that was set. */
 void sw_link_wake_at(struct sw_link *link, int64_t when_ns);

@@ -33,7 +33,8 @@ struct node {
 	bool has_sample; /* on the present connection */
 	struct sw_probe_sample sample;
 	int64_t arrived_ns;  /* of that sample */
-	int64_t diverged_us; /* start time of the postmaster that was found diverged; 0 = never */
+	int64_t diverged_us;  /* start time of the postmaster that was found diverged; 0 = never */
+	int64_t confirmed_us; /* … that was found behind this primary, or with it */
 	struct sw_lag_gate gates[SW_LAG_CLASSES_MAX];
 	uint32_t told_outside; /* lag classes that the log says it is beyond */
 	uint8_t told_role;
@@ -208,6 +209,8 @@ static struct sw_topology_news judge_topology(struct sw_monitor *monitor, int64_
 		        .is_asked = sw_probe_is_asked(node->probe),
 		        .is_known = sw_probe_is_up(node->probe) && node->has_sample,
 		        .is_in_recovery = node->sample.is_in_recovery,
+		        .is_confirmed = node->confirmed_us != 0 &&
+		                        node->confirmed_us == monitor->view.node[n].start_time_us,
 		        .has_diverged = node->diverged_us != 0 &&
 		                        node->diverged_us == monitor->view.node[n].start_time_us,
 		        .timeline = node->sample.at.timeline,
@@ -240,6 +243,8 @@ static bool step_topology(struct sw_monitor *monitor, int64_t now_ns)
 			log_complaint(monitor, (int)n);
 	if (news.is_primary_new) {
 		sw_lag_history_clear(&monitor->history);
+		for (uint32_t n = 0; n < view->node_count; n++)
+			monitor->nodes[n].confirmed_us = 0; /* that was by another primary */
 		monitor->primary_point = (struct sw_lag_point){0};
 	}
 	if (news.is_primary_new || news.is_primary_back)
@@ -266,17 +271,20 @@ static void take_primary_sample(struct sw_monitor *monitor)
 /*
  * Nothing is replayed that was not written first. A replica that was past the place where the primary is found later, on
  * the same timeline, has its WAL from elsewhere: from before a fork that it was not rewound to. The primary will pass that
- * place, so what was seen holds for the life of that postmaster.
+ * place, so what was seen holds for the life of that postmaster; and until it was looked at, a replica serves nothing.
  */
 static void note_divergence(struct sw_monitor *monitor, const struct sw_probe_sample *primary)
 {
 	for (uint32_t n = 0; n < monitor->view.node_count; n++) {
 		struct node *node = &monitor->nodes[n];
 
-		if (node->has_sample && node->sample.is_in_recovery && node->arrived_ns < primary->sent_ns &&
-		        node->sample.at.timeline == primary->at.timeline &&
-		        node->sample.at.lsn.pos > primary->at.lsn.pos)
+		if (!node->has_sample || !node->sample.is_in_recovery || node->arrived_ns >= primary->sent_ns ||
+		        node->sample.at.timeline != primary->at.timeline)
+			continue;
+		if (node->sample.at.lsn.pos > primary->at.lsn.pos)
 			node->diverged_us = monitor->view.node[n].start_time_us;
+		else
+			node->confirmed_us = monitor->view.node[n].start_time_us;
 	}
 }
 

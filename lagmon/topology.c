@@ -175,8 +175,9 @@ struct sw_topology_news sw_topology_step(struct sw_topology *topology,
 			news.roles |= UINT32_C(1) << n;
 		topology->node[n].role = role;
 		topology->node[n].is_lineage_ok =
-		        role == SW_ROLE_PRIMARY || (role == SW_ROLE_REPLICA && topology->timeline != 0 &&
-		                                           complaint == SW_COMPLAINT_NONE);
+		        role == SW_ROLE_PRIMARY ||
+		        (role == SW_ROLE_REPLICA && topology->timeline != 0 &&
+		                complaint == SW_COMPLAINT_NONE && input[n].is_confirmed);
 	}
 	return news;
 }

@@ -17,6 +17,7 @@ struct sw_topology_input {
 	bool is_asked; /* answered or failed at least once since the start */
 	bool is_known; /* up, and sampled on its present connection */
 	bool is_in_recovery;
+	bool is_confirmed; /* a sample of the primary, sent later, was not behind it */
 	bool has_diverged; /* it has replayed what the primary has never written */
 	uint32_t timeline; /* 0 = unknown */
 	uint64_t system_id;

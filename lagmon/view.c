@@ -53,6 +53,8 @@ struct sw_board {
 	struct ring rings[SW_NODES_MAX];
 	char pad_end[CACHE_LINE_BYTES];
 	_Atomic int wanted; /* written by workers, read by the control thread */
+	/* Any worker writes and reads: a time that is seen a moment late is that of a commit a moment later. */
+	_Atomic int64_t ddl_ns[SW_DDL_KINDS][SW_DDL_SLOTS];
 };
 
 struct sw_board *sw_board_new(void)
@@ -257,4 +259,14 @@ void sw_board_unwant(struct sw_board *board)
 int sw_board_wanted(const struct sw_board *board)
 {
 	return atomic_load(&board->wanted);
+}
+
+void sw_board_note_ddl(struct sw_board *board, enum sw_ddl kind, uint32_t slot, int64_t now_ns)
+{
+	atomic_store_explicit(&board->ddl_ns[kind][slot], now_ns, memory_order_relaxed);
+}
+
+int64_t sw_board_ddl_ns(const struct sw_board *board, enum sw_ddl kind, uint32_t slot)
+{
+	return atomic_load_explicit(&board->ddl_ns[kind][slot], memory_order_relaxed);
 }

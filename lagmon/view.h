@@ -98,6 +98,15 @@ enum sw_err sw_board_first_after(
 int64_t sw_board_behind_since(const struct sw_board *board, int node, struct sw_lsn lsn);
 
 /*
+ * When a session of any worker last committed what may have changed functions, or relations, of a database; 0 = never.
+ * Databases share SW_DDL_SLOTS places by a hash of their names: at worst one is thought of as changed that was not.
+ */
+#define SW_DDL_SLOTS 256
+enum sw_ddl { SW_DDL_FUNCTIONS, SW_DDL_RELATIONS, SW_DDL_KINDS };
+void sw_board_note_ddl(struct sw_board *board, enum sw_ddl kind, uint32_t slot, int64_t now_ns);
+int64_t sw_board_ddl_ns(const struct sw_board *board, enum sw_ddl kind, uint32_t slot);
+
+/*
  * Demand. A worker whose sessions wait for a sample adds itself; while the count is not zero the monitor
  * samples as fast as min_interval allows. sw_board_want returns true where the monitor has to be woken (the
  * count left zero).

@@ -81,6 +81,9 @@ struct sw_config {
 	uint8_t auth_type;                       /* enum sw_auth_type */
 	char auth_file[512];                     /* absolute, whatever the file says; "" = none */
 	char auth_hba_file[512], auth_ident_file[512]; /* the same */
+	char auth_query[1024]; /* "" = none; else auth_user is set, and $1 is its only parameter */
+	char auth_user[SW_NAME_MAX], auth_dbname[SW_NAME_MAX];
+	int64_t auth_query_ttl_us;
 	struct sw_tls_config client_tls, server_tls;
 	uint8_t pool_mode;
 	uint32_t default_pool_size, min_pool_size, max_client_conn, max_db_connections, max_user_connections;

@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -186,6 +187,46 @@ static void check_login(struct sw_config_load *load)
 		        "\"dbname\" in [monitor] is empty: name a database, such as \"postgres\"");
 }
 
+/* Which parameters a statement has: bit 0 for $1, bit 1 for any other. Quoted texts and names are passed over. */
+static unsigned find_parameters(const char *sql)
+{
+	unsigned found = 0;
+	char before = ' ';
+
+	for (const char *at = sql; *at; before = *at++) {
+		const char *close = *at == '\'' || *at == '"' ? strchr(at + 1, *at) : NULL;
+
+		if (close)
+			at = close;
+		else if (*at == '$' && isdigit((unsigned char)at[1]) && !isalnum((unsigned char)before) && before != '_')
+			found |= strtoul(at + 1, NULL, 10) == 1 ? 1 : 2;
+	}
+	return found;
+}
+
+static void check_auth_query(struct sw_config_load *load)
+{
+	const struct sw_config *config = load->config;
+	uint32_t line = sw_config_key_line(load, "seawall", "auth_query");
+	unsigned parameters = find_parameters(config->auth_query);
+
+	if (!config->auth_query[0]) {
+		const char *useless = config->auth_user[0] ? "auth_user" : config->auth_dbname[0] ? "auth_dbname" : NULL;
+
+		if (useless)
+			sw_config_fault(load, sw_config_key_line(load, "seawall", useless),
+			        "\"%s\" has no effect without \"auth_query\": set that, or remove the line", useless);
+		return;
+	}
+	if (!config->auth_user[0])
+		sw_config_fault(load, line, "\"auth_query\" needs \"auth_user\": name the role that runs it");
+	if (!(parameters & 1))
+		sw_config_fault(load, line, "\"auth_query\" has no $1: write it where the user's name belongs");
+	if (parameters & 2)
+		sw_config_fault(load, line,
+		        "\"auth_query\" has a parameter other than $1: the user's name is all that it is given");
+}
+
 static void check_pools(struct sw_config_load *load)
 {
 	const struct sw_config *config = load->config;
@@ -302,6 +343,7 @@ void sw_config_finish(struct sw_config_load *load)
 	finish_paths(load);
 	check_listening(load);
 	check_login(load);
+	check_auth_query(load);
 	check_tls(load);
 	check_pools(load);
 	check_monitor(load);

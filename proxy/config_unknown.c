@@ -22,9 +22,6 @@ struct name_advice {
 static const struct name_advice names[] = {
         {NULL, "*_tls_ecdhcurve", "OpenSSL chooses the group of the key exchange: remove the line"},
         {NULL, "*_tls_dheparams", "OpenSSL chooses the group of the key exchange: remove the line"},
-        {NULL, "auth_query", NULL},
-        {NULL, "auth_user", NULL},
-        {NULL, "auth_dbname", NULL},
         {NULL, "server_check_query", "Seawall asks with an empty query: remove the line"},
         {NULL, "server_reset_query*",
                 "Seawall brings each client's settings itself and closes a connection that cannot be made clean: "

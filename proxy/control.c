@@ -19,7 +19,9 @@
 #include "lagmon/monitor.h"
 #include "lagmon/view.h"
 #include "proxy/admin.h"
+#include "proxy/auth/asks.h"
 #include "proxy/auth/auth.h"
+#include "proxy/auth/secrets.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mailbox.h"
@@ -27,6 +29,7 @@
 #include "proxy/base/table.h"
 #include "proxy/base/version.h"
 #include "proxy/config.h"
+#include "proxy/lookup.h"
 #include "proxy/net/listen.h"
 #include "proxy/pool/quota.h"
 #include "proxy/report.h"
@@ -47,6 +50,8 @@ struct control {
 	struct sw_setup *setup;
 	struct sw_board *board;
 	struct sw_monitor *monitor;
+	struct sw_secrets *secrets;
+	struct sw_lookup *lookup;
 	struct sw_view view;         /* the last one published */
 	struct sw_worker *workers[SW_WORKERS_MAX];
 	struct sw_worker_hooks hooks;
@@ -86,6 +91,7 @@ struct letter {
 	int worker;
 	uint32_t pid, secret;
 	struct sw_console_ask ask;
+	struct sw_secret_ask want;
 	char text[];
 };
 
@@ -157,6 +163,33 @@ static void hook_cancel(uint32_t pid, uint32_t secret, void *arg)
 	post(arg, letter, on_cancel);
 }
 
+static void on_want_secret(struct sw_mail *mail, void *owner)
+{
+	struct letter *letter = SW_CONTAINER_OF(mail, struct letter, mail);
+	struct control *control = owner;
+
+	if (control->lookup && sw_lookup_ask(control->lookup, &letter->want) != SW_OK) {
+		sw_log(SW_LOG_WARNING, "cannot look up user \"%s\" by auth_query: too many wait", letter->want.user);
+		sw_worker_secret_reply(control->workers[letter->want.worker], &letter->want, NULL);
+	}
+	sw_mem_free(letter);
+}
+
+static void hook_want_secret(const struct sw_secret_ask *ask, void *arg)
+{
+	struct letter *letter = letter_new("");
+
+	letter->want = *ask;
+	post(arg, letter, on_want_secret);
+}
+
+static void on_secret(const struct sw_secret_ask *ask, const struct sw_known *known, void *arg)
+{
+	struct control *control = arg;
+
+	sw_worker_secret_reply(control->workers[ask->worker], ask, known);
+}
+
 /* ---- reload */
 
 static struct sw_admin_context context_of(const struct control *control)
@@ -186,6 +219,7 @@ static bool reload(struct control *control, FILE *faults)
 	if (setup->users && old->users)
 		sw_auth_users_adopt_keys(setup->users, old->users);
 	sw_monitor_set_config(control->monitor, config);
+	sw_lookup_set_setup(control->lookup, setup);
 	for (uint32_t i = 0; i < control->worker_count && control->is_running; i++)
 		sw_worker_set_setup(control->workers[i], setup);
 	sw_setup_unref(control->setup);
@@ -352,6 +386,11 @@ static void on_monitor_closed(void *arg)
 	sw_mailbox_close(&control->box);
 }
 
+static void on_lookup_closed(void *arg)
+{
+	(void)arg; /* the loop ends when all are closed */
+}
+
 static void stop(struct control *control)
 {
 	if (control->is_stopping)
@@ -361,6 +400,8 @@ static void stop(struct control *control)
 	for (uint32_t i = 0; i < control->worker_count && control->is_running; i++)
 		sw_worker_stop(control->workers[i]);
 	sw_monitor_close(control->monitor, on_monitor_closed, control);
+	sw_lookup_close(control->lookup, on_lookup_closed, control);
+	control->lookup = NULL;
 }
 
 static void on_idle(struct sw_mail *mail, void *owner)
@@ -420,8 +461,8 @@ static void start_workers(struct control *control)
 	control->is_running = true;
 	uv_timer_stop(&control->first_look);
 	for (uint32_t i = 0; i < control->worker_count; i++)
-		control->workers[i] = sw_worker_start((int)i, control->board, control->setup, control->listeners,
-			control->listener_count, &control->hooks);
+		control->workers[i] = sw_worker_start((int)i, control->board, control->secrets, control->setup,
+			control->listeners, control->listener_count, &control->hooks);
 	sw_log(SW_LOG_INFO, "seawall " SW_VERSION " serves on port %u with %" PRIu32 " worker%s", control->setup->config->listen_port,
 		control->worker_count, control->worker_count == 1 ? "" : "s");
 	tell_manager("READY=1");
@@ -473,6 +514,7 @@ static enum sw_err init(struct control *control)
 	static const int numbers[3] = {SIGHUP, SIGTERM, SIGINT};
 	struct sw_config *config = control->setup->config;
 	struct sw_monitor_hooks hooks = {.on_view = on_view, .on_catalog = on_catalog, .arg = control};
+	struct sw_lookup_hooks lookup_hooks = {.on_answer = on_secret, .arg = control};
 
 	if (sw_listen_open(config->listen_addr, config->listen_port, config->unix_socket_dir, (int)config->listen_backlog,
 		    control->listeners, &control->listener_count) != SW_OK)
@@ -485,6 +527,7 @@ static enum sw_err init(struct control *control)
 		.on_want_catalog = hook_want_catalog,
 		.on_console = hook_console,
 		.on_cancel = hook_cancel,
+		.on_want_secret = hook_want_secret,
 		.on_idle = hook_idle,
 		.arg = control};
 	if (sw_mailbox_init(&control->box, &control->loop, control) != SW_OK)
@@ -501,6 +544,8 @@ static enum sw_err init(struct control *control)
 	uv_timer_start(&control->first_look, on_first_look, FIRST_LOOK_MS, 0);
 	control->board = sw_board_new();
 	control->monitor = sw_monitor_new(&control->loop, control->board, config, &hooks);
+	control->secrets = sw_secrets_new(SW_SECRETS_MAX);
+	control->lookup = sw_lookup_new(&control->loop, &control->view, control->secrets, control->setup, &lookup_hooks);
 	return SW_OK;
 }
 
@@ -520,6 +565,7 @@ int sw_control_run(struct sw_setup *setup)
 	sw_mailbox_fini(&control->box);
 	sw_listen_close(control->listeners, control->listener_count);
 	sw_board_free(control->board);
+	sw_secrets_free(control->secrets);
 	sw_setup_unref(control->setup);
 	sw_quota_free_all();
 	sw_mem_free(control);

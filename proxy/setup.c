@@ -60,6 +60,20 @@ static bool load_users(struct sw_setup *setup, FILE *faults)
 	return setup->users != NULL;
 }
 
+/* libpq logs in as auth_user, and it takes passwords only; "" is for a role that the nodes trust. */
+static bool check_auth_user(const struct sw_setup *setup, FILE *faults)
+{
+	const struct sw_config *config = setup->config;
+	const char *secret = setup->users ? sw_auth_users_find(setup->users, config->auth_user) : NULL;
+
+	if (!config->auth_query[0] || (secret && !sw_auth_is_hash(secret)))
+		return true;
+	fprintf(faults, "%s: \"auth_user\": role \"%s\" %s\n", config->path, config->auth_user,
+		secret ? "has only a hash in \"auth_file\": put the password there, which logging in to a node takes" :
+			 "is not in \"auth_file\": add it with its password");
+	return false;
+}
+
 static bool load_hba(struct sw_setup *setup, FILE *faults)
 {
 	const struct sw_config *config = setup->config;
@@ -78,7 +92,7 @@ struct sw_setup *sw_setup_load(struct sw_config *config, FILE *faults)
 	setup->refs = 1;
 	setup->config = config;
 	/* All of them, so that one look shows every fault. */
-	is_fine = load_users(setup, faults);
+	is_fine = load_users(setup, faults) && check_auth_user(setup, faults);
 	is_fine = load_hba(setup, faults) && is_fine;
 	is_fine = load_tls(setup, faults) && is_fine;
 	if (is_fine)

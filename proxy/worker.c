@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/auth/asks.h"
 #include "proxy/auth/digest.h"
+#include "proxy/auth/secrets.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mailbox.h"
@@ -83,6 +85,11 @@ static void on_foreign_cancel(struct sw_engine *engine, uint32_t pid, uint32_t s
 	worker_of(engine)->hooks->on_cancel(pid, secret, worker_of(engine)->hooks->arg);
 }
 
+static void on_want_secret(struct sw_engine *engine, const struct sw_secret_ask *ask)
+{
+	worker_of(engine)->hooks->on_want_secret(ask, worker_of(engine)->hooks->arg);
+}
+
 static void on_idle(struct sw_engine *engine)
 {
 	worker_of(engine)->hooks->on_idle(engine->number, worker_of(engine)->hooks->arg);
@@ -93,6 +100,7 @@ static const struct sw_engine_hooks engine_hooks = {
 	.on_want_catalog = on_want_catalog,
 	.on_console = on_console,
 	.on_foreign_cancel = on_foreign_cancel,
+	.on_want_secret = on_want_secret,
 	.on_idle = on_idle,
 };
 
@@ -118,6 +126,7 @@ static void on_tick(uv_timer_t *timer)
 	look_at_view(engine);
 	sw_pools_tick(engine, now_ns);
 	sw_sessions_tick(engine, now_ns);
+	sw_sessions_on_catalog(engine);
 }
 
 static void on_connection(uv_stream_t *stream, int status)
@@ -148,6 +157,9 @@ struct letter {
 	struct sw_catalog *catalog;
 	uint32_t pid, secret;
 	uint64_t session;
+	uint32_t slot;
+	bool is_known;
+	struct sw_known known;
 	void (*fill)(struct sw_engine *engine, void *arg);
 	void *arg;
 	size_t len;
@@ -169,6 +181,7 @@ static void on_lost(struct sw_mail *mail)
 	sw_setup_unref(letter->setup);
 	if (letter->catalog)
 		sw_catalog_unref(letter->catalog);
+	sw_known_fini(&letter->known);
 	sw_mem_free(letter);
 }
 
@@ -224,6 +237,7 @@ static void on_catalog(struct sw_mail *mail, void *owner)
 	struct letter *letter = letter_of(mail);
 
 	sw_engine_set_catalog(&((struct sw_worker *)owner)->engine, letter->catalog);
+	sw_sessions_on_catalog(&((struct sw_worker *)owner)->engine);
 	sw_catalog_unref(letter->catalog);
 	sw_mem_free(letter);
 }
@@ -269,6 +283,28 @@ void sw_worker_console_reply(struct sw_worker *worker, uint64_t session, const v
 	if (len > 0)
 		memcpy(letter->bytes, messages, len);
 	send_letter(worker, letter, on_console_reply);
+}
+
+static void on_secret_reply(struct sw_mail *mail, void *owner)
+{
+	struct letter *letter = letter_of(mail);
+
+	sw_login_on_secret(&((struct sw_worker *)owner)->engine, letter->slot, letter->session,
+		letter->is_known ? &letter->known : NULL);
+	sw_known_fini(&letter->known);
+	sw_mem_free(letter);
+}
+
+void sw_worker_secret_reply(struct sw_worker *worker, const struct sw_secret_ask *ask, const struct sw_known *known)
+{
+	struct letter *letter = letter_new(0);
+
+	letter->session = ask->session;
+	letter->slot = ask->slot;
+	letter->is_known = known != NULL;
+	if (known)
+		sw_known_copy(&letter->known, known);
+	send_letter(worker, letter, on_secret_reply);
 }
 
 static void on_run(struct sw_mail *mail, void *owner)
@@ -319,7 +355,8 @@ static void on_stop(struct sw_mail *mail, void *owner)
 
 /* ---- birth and death */
 
-static void init_engine(struct sw_worker *worker, int number, struct sw_board *board, struct sw_setup *setup)
+static void init_engine(struct sw_worker *worker, int number, struct sw_board *board, struct sw_secrets *secrets,
+	struct sw_setup *setup)
 {
 	struct sw_engine *engine = &worker->engine;
 
@@ -332,6 +369,7 @@ static void init_engine(struct sw_worker *worker, int number, struct sw_board *b
 	sw_buf_init(&engine->assembly, ASSEMBLY_BYTES_MAX);
 	use_setup(worker, sw_setup_ref(setup));
 	engine->board = board;
+	engine->secrets = secrets;
 	engine->view.primary = -1;
 	engine->verdicts = sw_verdicts_new(SW_VERDICTS_MAX, SW_VERDICT_BYTES_MAX);
 	engine->plans = sw_plans_new();
@@ -390,15 +428,15 @@ static void listen_on(struct sw_worker *worker, struct listener *listener, int d
 		sw_log(SW_LOG_ERROR, "%s cannot listen: %s", worker->name, uv_strerror(status));
 }
 
-struct sw_worker *sw_worker_start(int number, struct sw_board *board, struct sw_setup *setup, const int *listeners,
-	int listener_count, const struct sw_worker_hooks *hooks)
+struct sw_worker *sw_worker_start(int number, struct sw_board *board, struct sw_secrets *secrets,
+	struct sw_setup *setup, const int *listeners, int listener_count, const struct sw_worker_hooks *hooks)
 {
 	struct sw_worker *worker = SW_NEW(struct sw_worker);
 
 	snprintf(worker->name, sizeof(worker->name), "worker %d", number);
 	worker->hooks = hooks;
 	uv_loop_init(&worker->loop);
-	init_engine(worker, number, board, setup);
+	init_engine(worker, number, board, secrets, setup);
 	if (sw_mailbox_init(&worker->box, &worker->loop, worker) != SW_OK)
 		sw_log(SW_LOG_ERROR, "%s has no mailbox", worker->name);
 	uv_async_init(&worker->loop, &worker->view_async, on_view_async);

@@ -34,7 +34,7 @@ static uint32_t scan_transaction(struct sw_scan *scan, const TransactionStmt *st
 		break;
 	}
 	sw_scan_primary(scan, "two-phase commit");
-	return 0;
+	return SW_V_DDL; /* whatever was prepared */
 }
 
 /* The query is executed, but by a later statement: EXECUTE, FETCH. */

@@ -27,6 +27,8 @@ struct sw_auth_keys;
 struct sw_auth_keys *sw_auth_keys_new(void);
 struct sw_auth_keys *sw_auth_keys_ref(struct sw_auth_keys *keys);
 void sw_auth_keys_unref(struct sw_auth_keys *keys); /* takes NULL */
+/* Does anybody hold them besides the caller? Exact where no one else can take a reference meanwhile. */
+bool sw_auth_keys_are_shared(const struct sw_auth_keys *keys);
 
 /*
  * The auth_file: lines of "name" "secret", where the secret is a plain password (UTF-8), md5<32 hex digits>
@@ -42,6 +44,8 @@ struct sw_auth_users *sw_auth_users_ref(struct sw_auth_users *users);
 void sw_auth_users_unref(struct sw_auth_users *users); /* takes NULL */
 /* The secret of a user or NULL. Valid as long as users is. */
 const char *sw_auth_users_find(const struct sw_auth_users *users, const char *name);
+/* Is it a hash of a password rather than a password? */
+bool sw_auth_is_hash(const char *secret);
 /* The key set of a user or NULL; an exchange that uses it takes a reference of its own. */
 struct sw_auth_keys *sw_auth_users_keys(const struct sw_auth_users *users, const char *name);
 /*
@@ -94,6 +98,13 @@ enum sw_auth_step sw_verifier_start(struct sw_verifier *verifier, const uint8_t 
 /* The body of a 'p' message (behind its length). */
 enum sw_auth_step sw_verifier_feed(struct sw_verifier *verifier, const uint8_t *body, size_t len,
         const uint8_t **ret_reply, size_t *ret_len);
+/*
+ * After SW_STEP_FAILED, for a secret that is not ours alone to change: judges what the client has sent by a
+ * newer secret and its key set. A plain password and an md5 response can be; a SCRAM proof was made for the
+ * old secret's salt, so that client has to come again. SW_STEP_DONE or SW_STEP_FAILED.
+ */
+enum sw_auth_step sw_verifier_again(
+        struct sw_verifier *verifier, const char *secret, struct sw_auth_keys *keys);
 /* After SW_STEP_FAILED or _BROKEN: a constant sentence for the log. */
 const char *sw_verifier_reason(const struct sw_verifier *verifier);
 

@@ -60,6 +60,27 @@ enum sw_secret_kind sw_secret_kind(const char *secret)
 	return sw_scram_secret_parse(secret, &salt, &keys) == SW_OK ? SW_SECRET_SCRAM : SW_SECRET_PLAIN;
 }
 
+const char *sw_secret_fault(const char *secret)
+{
+	static const char scram[] = "SCRAM-SHA-256$";
+
+	if (sw_secret_kind(secret) != SW_SECRET_PLAIN)
+		return NULL;
+	if (strncmp(secret, scram, sizeof(scram) - 1) == 0)
+		return "the SCRAM secret is damaged: copy it anew from pg_authid";
+	if (strncmp(secret, "md5", 3) == 0 && strlen(secret) == SW_MD5_SECRET_MAX - 1 &&
+	        strspn(secret + 3, MD5_HEX_DIGITS "ABCDEF") == SW_MD5_SECRET_MAX - 4)
+		return "the md5 hash has capital letters: PostgreSQL writes it in lower case";
+	return NULL;
+}
+
+bool sw_auth_is_hash(const char *secret)
+{
+	enum sw_secret_kind kind = sw_secret_kind(secret);
+
+	return kind == SW_SECRET_MD5 || kind == SW_SECRET_SCRAM;
+}
+
 enum sw_err sw_secret_md5_response(const char *secret, const char *user,
         const uint8_t salt[SW_MD5_SALT_BYTES], char ret_response[SW_MD5_SECRET_MAX])
 {
@@ -114,6 +135,12 @@ void sw_auth_keys_unref(struct sw_auth_keys *keys)
 	sw_mem_free(keys->slots);
 	pthread_mutex_destroy(&keys->lock);
 	sw_mem_free(keys);
+}
+
+bool sw_auth_keys_are_shared(const struct sw_auth_keys *keys)
+{
+	/* Acquire: what the others did with them before they let go has been done. */
+	return atomic_load_explicit(&keys->refs, memory_order_acquire) > 1;
 }
 
 static void tag_of(const char *secret, uint8_t ret_tag[SW_SHA256_BYTES])

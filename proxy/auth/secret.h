@@ -39,6 +39,8 @@ enum sw_secret_kind { SW_SECRET_NONE, SW_SECRET_PLAIN, SW_SECRET_MD5, SW_SECRET_
 /* As PostgreSQL tells them apart: what is no md5 hash and no SCRAM secret is a plain password. NULL, "":
  * none. */
 enum sw_secret_kind sw_secret_kind(const char *secret);
+/* NULL, or a constant sentence: a damaged hash, which would silently be a plain password. */
+const char *sw_secret_fault(const char *secret);
 
 /* The answer to an md5 request. secret: plain or md5. SW_ERR_CONFIG where OpenSSL does not offer MD5. */
 enum sw_err sw_secret_md5_response(const char *secret, const char *user,

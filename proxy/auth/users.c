@@ -1,8 +1,8 @@
 /*
  * The auth_file: names and secrets. Loaded by the control thread, then immutable but for the key sets, which
  * lock themselves (secret.c); the last holder, on whatever thread, frees it. Invariant: entries are sorted by
- * name and no name is there twice. Reading a file blocks: never on a worker. Not here: auth_query, and who
- * may enter without a secret.
+ * name and no name is there twice. Reading a file blocks: never on a worker. Not here: auth_query
+ * (secrets.c), and who may enter without a secret.
  */
 #include "proxy/auth/auth.h"
 
@@ -105,18 +105,12 @@ static bool take_quoted(struct parser *parser, const char *what, char *out, size
 	return false;
 }
 
-/* A damaged hash would silently become a plain password. */
 static void check_secret(struct parser *parser, const char *secret)
 {
-	static const char scram[] = "SCRAM-SHA-256$";
+	const char *why = sw_secret_fault(secret);
 
-	if (sw_secret_kind(secret) != SW_SECRET_PLAIN)
-		return;
-	if (strncmp(secret, scram, sizeof(scram) - 1) == 0)
-		fault(parser, "the SCRAM secret is damaged: copy it anew from pg_authid");
-	else if (strncmp(secret, "md5", 3) == 0 && strlen(secret) == SW_MD5_SECRET_MAX - 1 &&
-	         strspn(secret + 3, "0123456789abcdefABCDEF") == SW_MD5_SECRET_MAX - 4)
-		fault(parser, "the md5 hash has capital letters: PostgreSQL writes it in lower case");
+	if (why)
+		fault(parser, "%s", why);
 }
 
 static void add(struct sw_auth_users *users, const char *name, const char *secret, unsigned line)

@@ -47,6 +47,7 @@ struct sw_verifier {
 	enum sw_secret_kind kind;
 	char *user, *secret;
 	struct sw_auth_keys *keys; /* NULL where none were given */
+	char *answer;              /* a password or an md5 response, for sw_verifier_again; NULL = none */
 	const char *doom;          /* why this login can only fail; NULL where it can succeed */
 	const char *reason;
 	uint8_t md5_salt[SW_MD5_SALT_BYTES];
@@ -68,12 +69,18 @@ struct sw_verifier *sw_verifier_new(enum sw_auth_method method, const char *user
 	verifier->kind = sw_secret_kind(secret);
 	verifier->user = sw_mem_strdup(user);
 	verifier->secret = sw_mem_strdup(secret ? secret : "");
-	if (verifier->kind == SW_SECRET_NONE)
-		verifier->doom = NO_USER;
+	verifier->doom = verifier->kind == SW_SECRET_NONE ? NO_USER : NULL;
 	/* Three SCRAM messages with commas between; a reply holds one of them behind its code. */
 	sw_buf_init(&verifier->auth_message, 3 * SW_SCRAM_MESSAGE_MAX + 2);
 	sw_buf_init(&verifier->reply, SW_SCRAM_MESSAGE_MAX + 4);
 	return verifier;
+}
+
+static void wipe_text(char *text)
+{
+	if (text)
+		sw_mem_wipe(text, strlen(text));
+	sw_mem_free(text);
 }
 
 void sw_verifier_free(struct sw_verifier *verifier)
@@ -83,8 +90,8 @@ void sw_verifier_free(struct sw_verifier *verifier)
 	sw_buf_fini(&verifier->reply);
 	sw_buf_fini(&verifier->auth_message);
 	sw_auth_keys_unref(verifier->keys);
-	sw_mem_wipe(verifier->secret, strlen(verifier->secret));
-	sw_mem_free(verifier->secret);
+	wipe_text(verifier->secret);
+	wipe_text(verifier->answer);
 	sw_mem_free(verifier->user);
 	sw_mem_wipe(verifier, sizeof(*verifier));
 	sw_mem_free(verifier);
@@ -216,13 +223,11 @@ static enum sw_auth_step check_against_scram(struct sw_verifier *verifier, const
 	return finish(verifier, is_right, SW_STEP_DONE);
 }
 
-static enum sw_auth_step on_plain_password(struct sw_verifier *verifier, const uint8_t *body, size_t len)
+static enum sw_auth_step judge_password(struct sw_verifier *verifier)
 {
-	const char *password = password_of(body, len);
+	const char *password = verifier->answer;
 	char hash[SW_MD5_TEXT_MAX];
 
-	if (!password)
-		return breaks(verifier, NOT_A_TEXT);
 	if (!*password)
 		return fail(verifier, verifier->doom ? verifier->doom : "the password is empty");
 	if (verifier->kind == SW_SECRET_SCRAM)
@@ -235,16 +240,33 @@ static enum sw_auth_step on_plain_password(struct sw_verifier *verifier, const u
 	return finish(verifier, is_same_text(hash, verifier->secret + 3), SW_STEP_DONE);
 }
 
+static enum sw_auth_step judge_md5(struct sw_verifier *verifier)
+{
+	char expected[SW_MD5_SECRET_MAX];
+
+	if (sw_secret_md5_response(verifier->secret, verifier->user, verifier->md5_salt, expected) != SW_OK)
+		return fail(verifier, NO_MD5);
+	return finish(verifier, is_same_text(verifier->answer, expected), SW_STEP_DONE);
+}
+
+static enum sw_auth_step on_plain_password(struct sw_verifier *verifier, const uint8_t *body, size_t len)
+{
+	const char *password = password_of(body, len);
+
+	if (!password)
+		return breaks(verifier, NOT_A_TEXT);
+	verifier->answer = sw_mem_strdup(password);
+	return judge_password(verifier);
+}
+
 static enum sw_auth_step on_md5_password(struct sw_verifier *verifier, const uint8_t *body, size_t len)
 {
 	const char *response = password_of(body, len);
-	char expected[SW_MD5_SECRET_MAX];
 
 	if (!response)
 		return breaks(verifier, NOT_A_TEXT);
-	if (sw_secret_md5_response(verifier->secret, verifier->user, verifier->md5_salt, expected) != SW_OK)
-		return fail(verifier, NO_MD5);
-	return finish(verifier, is_same_text(response, expected), SW_STEP_DONE);
+	verifier->answer = sw_mem_strdup(response);
+	return judge_md5(verifier);
 }
 
 static void record(struct sw_verifier *verifier, const void *bytes, size_t len)
@@ -373,6 +395,23 @@ enum sw_auth_step sw_verifier_feed(struct sw_verifier *verifier, const uint8_t *
 	sw_buf_clear(&verifier->reply);
 	return hand_over(verifier, handlers[verifier->state](verifier, len ? body : (const uint8_t *)"", len),
 	        ret_reply, ret_len);
+}
+
+enum sw_auth_step sw_verifier_again(
+        struct sw_verifier *verifier, const char *secret, struct sw_auth_keys *keys)
+{
+	assert(verifier->state == ENDED);
+	/* An md5 response says nothing about a SCRAM secret; the same secret gives the same answer. */
+	if (!verifier->answer || !secret || strcmp(secret, verifier->secret) == 0 ||
+	        (verifier->method == SW_METHOD_MD5 && sw_secret_kind(secret) == SW_SECRET_SCRAM))
+		return SW_STEP_FAILED;
+	wipe_text(verifier->secret);
+	verifier->secret = sw_mem_strdup(secret);
+	verifier->kind = sw_secret_kind(secret);
+	verifier->doom = verifier->kind == SW_SECRET_NONE ? NO_USER : NULL;
+	sw_auth_keys_unref(verifier->keys);
+	verifier->keys = keys ? sw_auth_keys_ref(keys) : NULL;
+	return verifier->method == SW_METHOD_PLAIN ? judge_password(verifier) : judge_md5(verifier);
 }
 
 const char *sw_verifier_reason(const struct sw_verifier *verifier)

@@ -42,6 +42,12 @@
 #define SW_VERDICTS_MAX      8192
 #define SW_VERDICT_BYTES_MAX (32 * 1024 * 1024)
 
+/* Users whose secret auth_query has told: some 40 MB. Beyond, whoever was asked for longest ago is asked for again. */
+#define SW_SECRETS_MAX 100000
+
+/* Clients that wait for auth_query, those who have left meanwhile included: 15 MB, and minutes of any server's work. */
+#define SW_ASKS_MAX 100000
+
 /* Samples kept a node: at the shortest interval (2 ms) about 8 seconds, at the usual one (100 ms) seven minutes. */
 #define SW_SAMPLES_MAX 4096
 

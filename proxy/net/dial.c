@@ -184,8 +184,8 @@ static int adopt(struct sw_dial *dial, const struct attempt *attempt)
 
 	if (status != 0)
 		return status;
-	copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
-	if (copy < 0)
+	copy = dup(descriptor);
+	if (copy < 0 || fcntl(copy, F_SETFD, FD_CLOEXEC) != 0)
 		return uv_translate_sys_error(errno);
 	status = uv_tcp_open(tcp, copy);
 	if (status != 0) {

@@ -44,7 +44,7 @@ static struct sw_quota *quota_for(const char *kind, const char *a, const char *b
 
 struct sw_pool *sw_pool_get(struct sw_engine *engine, int node, struct sw_database *database, const char *user)
 {
-	struct sw_pool_key key = {.node = (uint32_t)node};
+	struct sw_pool_key key = {.node = (uint32_t)node, .database = database->number};
 	struct sw_pool *pool;
 
 	memcpy(key.dbname, database->dbname, strlen(database->dbname));
@@ -56,7 +56,7 @@ struct sw_pool *sw_pool_get(struct sw_engine *engine, int node, struct sw_databa
 	pool->key = key;
 	pool->engine = engine;
 	pool->database = database;
-	pool->quotas[0] = quota_for("pool", engine->config->nodes[node].name, key.dbname, key.user);
+	pool->quotas[0] = quota_for("pool", engine->config->nodes[node].name, database->name, key.user);
 	pool->mark = sw_quota_new_mark();
 	/* These two hold over all nodes. */
 	pool->quotas[1] = quota_for("database", key.dbname, "", "");
@@ -212,8 +212,10 @@ static struct sw_server *pick_idle(struct sw_pool *pool, const struct sw_setting
 		}
 		if (now_ns - server->idle_since_ns > check_ns) {
 			/* Nobody would notice a path that has gone silent (T95). The session waits meanwhile, or gets another one. */
-			move(pool, server, SW_PLACE_OPENING);
-			sw_server_check(server);
+			if (pool->counts[SW_PLACE_OPENING] <= pool->waiter_count) {
+				move(pool, server, SW_PLACE_OPENING);
+				sw_server_check(server);
+			}
 			continue;
 		}
 		if (server->vars == vars)
@@ -244,11 +246,15 @@ struct sw_server *sw_pool_take(struct sw_pool *pool, struct sw_pool_waiter *wait
 
 struct sw_server *sw_pool_take_written(struct sw_pool *pool, uint64_t session)
 {
+	int64_t check_ns = pool->engine->config->server_check_delay_us * SW_NS_PER_US, now_ns = sw_clock_ns();
+
 	SW_LIST_EACH(&pool->places[SW_PLACE_IDLE], at, after) {
 		struct sw_server *server = SW_CONTAINER_OF(at, struct sw_server, entry);
 
 		if (server->written_by != session || server->cancels > 0 || server->epoch != pool->engine->view.epoch)
 			continue;
+		if (check_ns > 0 && now_ns - server->idle_since_ns > check_ns)
+			continue; /* nobody knows whether it still answers */
 		move(pool, server, SW_PLACE_USED);
 		return server;
 	}
@@ -333,8 +339,10 @@ void sw_pool_on_ready(struct sw_server *server)
 	struct sw_pool *pool = server->pool;
 
 	set_failed(pool, 0);
-	if (!pool->database->is_real)
+	if (!pool->database->is_real) {
 		pool->engine->hooks->on_want_catalog(pool->engine, pool->key.dbname);
+		pool->database->real_ns = sw_clock_ns();
+	}
 	pool->database->is_real = true;
 	sw_settings_unref(pool->facts);
 	pool->facts = sw_settings_ref(server->facts);
@@ -376,10 +384,15 @@ static void fail_waiters(struct sw_pool *pool, const struct sw_problem *problem,
 	}
 }
 
+/* A sign of life is no use: it stays idle since it was. */
 void sw_pool_on_checked(struct sw_server *server)
 {
-	server->idle_since_ns = sw_clock_ns();
-	offer(server->pool, server);
+	enum sw_server_end why;
+
+	if (is_spent(server, sw_clock_ns(), &why))
+		sw_server_close(server, why);
+	else
+		offer(server->pool, server);
 }
 
 void sw_pool_on_refused(struct sw_server *server, const struct sw_problem *problem, bool is_node_lost)
@@ -496,7 +509,7 @@ static void retire_idle(struct sw_pool *pool, int64_t now_ns)
 		else if (must_yield(pool, server, now_ns))
 			sw_server_close(server, SW_SERVER_END_QUOTA);
 		else if (idle_ns > 0 && now_ns - server->idle_since_ns > idle_ns &&
-			 pool->counts[SW_PLACE_IDLE] + pool->counts[SW_PLACE_USED] > config->min_pool_size)
+			 sw_quota_used(pool->quotas[0]) > config->min_pool_size)
 			sw_server_close(server, SW_SERVER_END_LIFETIME);
 	}
 }
@@ -539,19 +552,30 @@ static bool must_probe(const struct sw_pool *pool, int64_t now_ns)
 	       now_ns - pool->failed_ns >= engine->config->server_login_retry_us * SW_NS_PER_US;
 }
 
+/* A connection whose sign of life did not come is gone; there may be others. */
+static void look_again(struct sw_pool *pool)
+{
+	struct sw_pool_waiter *waiter = first_waiter(pool);
+	struct sw_server *server = waiter ? pick_idle(pool, NULL) : NULL;
+
+	if (server)
+		offer(pool, server);
+}
+
 void sw_pools_tick(struct sw_engine *engine, int64_t now_ns)
 {
 	struct sw_pool *pool, *after;
 
 	sw_cancels_time_out(engine, now_ns);
 	HASH_ITER(hh, engine->pools, pool, after) {
-		uint32_t open = pool->counts[SW_PLACE_IDLE] + pool->counts[SW_PLACE_USED];
+		uint32_t open = sw_quota_used(pool->quotas[0]); /* of all workers */
 		uint32_t least = engine->config->min_pool_size;
 
 		time_out_opening(pool, now_ns);
 		time_out_waiters(pool, now_ns);
 		retire_idle(pool, now_ns);
 		reroute_from_dead_replica(pool);
+		look_again(pool);
 		if (pool->waiter_count > 0)
 			fill(pool, pool->waiter_count);
 		else if (must_probe(pool, now_ns))

@@ -30,7 +30,7 @@ struct sw_pool_waiter {
 };
 
 struct sw_pool_key {
-	uint32_t node;
+	uint32_t node, database; /* number of the database as clients name it */
 	char dbname[SW_NAME_MAX], user[SW_NAME_MAX];
 };
 

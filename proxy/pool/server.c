@@ -12,8 +12,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "proxy/auth/asks.h"
 #include "proxy/auth/auth.h"
 #include "proxy/auth/binding.h"
+#include "proxy/auth/secrets.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -152,6 +154,42 @@ static void send_to(struct sw_server *server, struct sw_buf *message)
 
 /* ---- login */
 
+/* With what auth_file says of the pool's user or, where it does not know him, what auth_query has said. */
+static struct sw_login *login_new(const struct sw_server *server)
+{
+	const struct sw_engine *engine = server->engine;
+	const char *user = server->pool->key.user;
+	const char *secret = engine->users ? sw_auth_users_find(engine->users, user) : NULL;
+	struct sw_auth_keys *keys = secret ? sw_auth_users_keys(engine->users, user) : NULL;
+	struct sw_known known = {0};
+	struct sw_login *login;
+
+	if (!secret && sw_secrets_find(engine->secrets, user, INT64_MIN, &known) == SW_OK) {
+		secret = known.secret;
+		keys = known.keys;
+	}
+	login = sw_login_new(user, secret); /* NULL: the node may trust him */
+	sw_login_use_keys(login, keys);
+	sw_known_fini(&known);
+	return login;
+}
+
+/* The node takes another secret: what auth_query has said may be out of date. The next attempt will know. */
+static void doubt_secret(const struct sw_server *server)
+{
+	struct sw_engine *engine = server->engine;
+	const char *user = server->pool->key.user;
+	struct sw_secret_ask ask = {.worker = engine->number, .since_ns = sw_clock_ns()};
+	struct sw_known known;
+
+	if (!engine->config->auth_query[0] || (engine->users && sw_auth_users_find(engine->users, user)) ||
+		sw_secrets_find(engine->secrets, user, INT64_MIN, &known) != SW_OK)
+		return;
+	sw_known_fini(&known);
+	strcpy(ask.user, user);
+	engine->hooks->on_want_secret(engine, &ask);
+}
+
 static void on_login_request(struct sw_server *server, const uint8_t *body, size_t len)
 {
 	const uint8_t *reply;
@@ -174,6 +212,7 @@ static void on_login_request(struct sw_server *server, const uint8_t *body, size
 	case SW_LOGIN_FAILED:
 		break;
 	}
+	doubt_secret(server);
 	refuse(server, &(struct sw_problem){.severity = "FATAL", .sqlstate = "08004",
 			       .message = "seawall cannot log in to the node", .detail = sw_login_reason(server->login)}, false);
 }
@@ -199,6 +238,8 @@ static void on_login_error(struct sw_server *server, const uint8_t *body, size_t
 	problem.hint = fields.hint[0] ? fields.hint : NULL;
 	if (strcmp(problem.sqlstate, "28000") == 0 && sw_pool_turn_tls(server))
 		return;
+	if (strcmp(problem.sqlstate, "28P01") == 0)
+		doubt_secret(server);
 	refuse(server, &problem, is_node_problem(problem.sqlstate));
 }
 
@@ -470,7 +511,6 @@ static void on_dialled(struct sw_stream *stream, const char *problem)
 {
 	struct sw_server *server = server_of(stream);
 	const struct sw_pool_key *key = &server->pool->key;
-	const char *secret = server->engine->users ? sw_auth_users_find(server->engine->users, key->user) : NULL;
 	struct sw_buf *out = &server->engine->assembly;
 	const char *const pairs[] = {"user", key->user, "database", key->dbname, NULL};
 	uint8_t hash[SW_BINDING_BYTES_MAX];
@@ -486,9 +526,7 @@ static void on_dialled(struct sw_stream *stream, const char *problem)
 		return;
 	}
 	server->state = SW_SERVER_LOGIN;
-	server->login = sw_login_new(key->user, secret);
-	if (server->engine->users)
-		sw_login_use_keys(server->login, sw_auth_users_keys(server->engine->users, key->user));
+	server->login = login_new(server);
 	if (stream->tls && sw_binding_of(sw_tls_peer_certificate(stream->tls), hash, &hash_len) == SW_OK)
 		sw_login_use_binding(server->login, hash, hash_len);
 	sw_stream_start(&server->stream);

@@ -21,6 +21,8 @@ struct sw_auth_users;
 struct sw_engine;
 struct sw_hba;
 struct sw_scratch;
+struct sw_secret_ask;
+struct sw_secrets;
 struct sw_unit;
 struct sw_catalog;
 struct sw_config;
@@ -49,7 +51,9 @@ struct sw_database {
 	uint32_t number;              /* for the verdict cache */
 	uint8_t lag_class;
 	uint32_t pool_size;
-	int64_t ddl_ns;               /* when a session here may have changed the catalog last; 0 = never */
+	uint32_t ddl_slot;            /* of the database on the board */
+	int64_t ddl_asked_ns;         /* the change for which its catalog was asked for last */
+	int64_t real_ns;              /* when it became so */
 	bool is_real;                 /* a server has let somebody in: from then on its catalog is read */
 	struct sw_catalog *catalog;   /* newest snapshot, a reference; NULL = none yet */
 	struct sw_stats stats;
@@ -68,6 +72,7 @@ struct sw_engine_hooks {
 	void (*on_want_catalog)(struct sw_engine *engine, const char *dbname);
 	void (*on_console)(struct sw_engine *engine, const struct sw_console_ask *ask); /* answer: sw_session_console_reply */
 	void (*on_foreign_cancel)(struct sw_engine *engine, uint32_t pid, uint32_t secret); /* the key is another worker's */
+	void (*on_want_secret)(struct sw_engine *engine, const struct sw_secret_ask *ask); /* answer: sw_login_on_secret */
 	void (*on_idle)(struct sw_engine *engine);                         /* draining, and the last session has ended */
 };
 
@@ -81,6 +86,7 @@ struct sw_engine {
 	/* The worker holds these, and brings new ones (proxy/setup.h). */
 	struct sw_config *config;
 	struct sw_auth_users *users;      /* NULL without auth_file */
+	struct sw_secrets *secrets;       /* shared: what auth_query has told */
 	struct sw_hba *hba;               /* NULL but with auth_type hba or cert */
 	struct sw_tls *client_tls, *server_tls; /* NULL = none */
 	struct sw_board *board;           /* shared, read only */

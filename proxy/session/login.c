@@ -14,9 +14,12 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "proxy/auth/asks.h"
 #include "proxy/auth/auth.h"
 #include "proxy/auth/binding.h"
 #include "proxy/auth/hba.h"
+#include "proxy/auth/secrets.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/version.h"
@@ -215,6 +218,7 @@ static bool find_database(struct sw_session *session)
 /* ---- authentication */
 
 static void welcome(struct sw_session *session);
+static void look_again(struct sw_session *session);
 
 static void on_auth_step(struct sw_session *session, enum sw_auth_step step, const uint8_t *reply, size_t len)
 {
@@ -233,6 +237,10 @@ static void on_auth_step(struct sw_session *session, enum sw_auth_step step, con
 	case SW_STEP_DONE:
 		break;
 	case SW_STEP_FAILED:
+		if (session->is_secret_old) {
+			look_again(session);
+			return;
+		}
 		sw_log(SW_LOG_WARNING, "login of user \"%s\" from %s failed: %s", session->user, session->address,
 			sw_verifier_reason(session->verifier));
 		snprintf(message, sizeof(message), "password authentication failed for user \"%s\"", session->user);
@@ -341,24 +349,114 @@ static struct sw_hba_rule find_rule(const struct sw_session *session)
 	return rule;
 }
 
-static void start_exchange(struct sw_session *session, enum sw_auth_method method)
+static void begin_exchange(struct sw_session *session, const char *secret, struct sw_auth_keys *keys)
 {
-	struct sw_engine *engine = session->engine;
-	const char *secret = engine->users ? sw_auth_users_find(engine->users, session->user) : NULL;
 	const uint8_t *reply = NULL;
 	uint8_t hash[SW_BINDING_BYTES_MAX];
 	size_t len = 0, hash_len;
 	enum sw_auth_step step;
 
 	session->state = SW_SESSION_AUTH;
-	session->verifier = sw_verifier_new(method, session->user, secret);
-	if (engine->users)
-		sw_verifier_use_keys(session->verifier, sw_auth_users_keys(engine->users, session->user));
+	session->verifier = sw_verifier_new((enum sw_auth_method)session->auth_method, session->user, secret);
+	sw_verifier_use_keys(session->verifier, keys);
 	if (session->stream.tls && sw_binding_of(sw_tls_own_certificate(session->stream.tls), hash, &hash_len) == SW_OK)
 		sw_verifier_use_binding(session->verifier, hash, hash_len);
 	step = sw_verifier_start(session->verifier, &reply, &len);
 	on_auth_step(session, step, reply, len);
 }
+
+/* ---- users of auth_query */
+
+static void hold_keys(struct sw_session *session, const struct sw_known *known)
+{
+	sw_auth_keys_unref(session->keys);
+	session->keys = known->keys ? sw_auth_keys_ref(known->keys) : NULL;
+}
+
+static void begin_known(struct sw_session *session, const struct sw_known *known)
+{
+	hold_keys(session, known);
+	session->is_secret_old = known->asked_ns < session->login_ns;
+	begin_exchange(session, known->secret, known->keys);
+}
+
+/* The control thread asks a node, or finds that others wait for the same answer. */
+static void ask_for_secret(struct sw_session *session, int64_t since_ns)
+{
+	struct sw_secret_ask ask = {.session = session->number,
+		.slot = session->slot,
+		.worker = session->engine->number,
+		.since_ns = since_ns};
+
+	strcpy(ask.user, session->user); /* its length was checked */
+	session->state = SW_SESSION_WAIT_SECRET;
+	session->engine->hooks->on_want_secret(session->engine, &ask);
+}
+
+/* The password was wrong for an answer from before this login: it may have been changed, or the user be new. */
+static void judge_again(struct sw_session *session, const struct sw_known *known)
+{
+	session->state = SW_SESSION_AUTH;
+	hold_keys(session, known);
+	on_auth_step(session, sw_verifier_again(session->verifier, known->secret, known->keys), NULL, 0);
+}
+
+static void look_again(struct sw_session *session)
+{
+	struct sw_known known;
+
+	session->is_secret_old = false;
+	if (sw_secrets_find(session->engine->secrets, session->user, session->login_ns, &known) != SW_OK) {
+		ask_for_secret(session, session->login_ns);
+		return;
+	}
+	judge_again(session, &known);
+	sw_known_fini(&known);
+}
+
+void sw_login_on_secret(struct sw_engine *engine, uint32_t slot, uint64_t number, const struct sw_known *known)
+{
+	struct sw_session *session = slot < engine->slot_count ? engine->slots[slot] : NULL;
+
+	if (!session || session->number != number || session->state != SW_SESSION_WAIT_SECRET)
+		return;
+	if (known && session->verifier) {
+		judge_again(session, known);
+	} else if (known) {
+		begin_known(session, known);
+	} else if (session->verifier) {
+		session->state = SW_SESSION_AUTH;
+		on_auth_step(session, SW_STEP_FAILED, NULL, 0); /* by what was known before */
+	} else {
+		refuse(session, "08006", "the user could not be looked up",
+			"The log of Seawall says why; see auth_query in docs/configuration.md.");
+	}
+	sw_session_resume(session);
+}
+
+static void start_exchange(struct sw_session *session, enum sw_auth_method method)
+{
+	struct sw_engine *engine = session->engine;
+	const char *secret = engine->users ? sw_auth_users_find(engine->users, session->user) : NULL;
+	struct sw_known known;
+	int64_t since_ns;
+
+	session->auth_method = (uint8_t)method;
+	if (secret || method == SW_METHOD_TRUST || !engine->config->auth_query[0]) {
+		begin_exchange(session, secret, secret ? sw_auth_users_keys(engine->users, session->user) : NULL);
+		return;
+	}
+	session->login_ns = sw_clock_ns();
+	since_ns = session->login_ns - engine->config->auth_query_ttl_us * SW_NS_PER_US;
+	if (sw_secrets_find(engine->secrets, session->user, since_ns, &known) != SW_OK) {
+		ask_for_secret(session, since_ns);
+		return;
+	}
+	begin_known(session, &known);
+	sw_known_fini(&known);
+}
+
+/* ---- the method */
 
 static void start_auth(struct sw_session *session)
 {
@@ -430,12 +528,31 @@ static void tell_all(struct sw_buf *out, const struct sw_settings *set)
 	}
 }
 
-static void let_in(struct sw_session *session, const struct sw_settings *facts)
+/*
+ * What is read before the catalog is here could be read in the wrong place: a sequence, say, on a replica. So the first
+ * sessions of a database wait for it, but not for ever: the monitor may have no right to connect there.
+ */
+#define FIRST_CATALOG_NS SW_NS_PER_S
+
+static bool is_catalog_awaited(const struct sw_session *session)
+{
+	const struct sw_database *database = session->database;
+
+	return !session->is_console && !database->catalog && database->is_real &&
+	       sw_clock_ns() - database->real_ns < FIRST_CATALOG_NS;
+}
+
+static void let_in(struct sw_session *session, struct sw_settings *facts)
 {
 	static const uint8_t auth_ok[4] = {0, 0, 0, 0};
 	struct sw_engine *engine = session->engine;
 	struct sw_buf *out = &engine->assembly;
 
+	if (is_catalog_awaited(session)) {
+		session->state = SW_SESSION_WELCOME;
+		session->facts = sw_settings_ref(facts);
+		return;
+	}
 	sw_msg_auth(out, auth_ok, sizeof(auth_ok));
 	if (facts)
 		tell_all(out, facts);
@@ -448,6 +565,15 @@ static void let_in(struct sw_session *session, const struct sw_settings *facts)
 		sw_log(SW_LOG_INFO, "session %" PRIu64 ": user \"%s\" database \"%s\" from %s:%u", session->number, session->user,
 			session->database->name, session->address, session->port);
 	sw_session_resume(session);
+}
+
+void sw_login_on_catalog(struct sw_session *session)
+{
+	struct sw_settings *facts = session->facts;
+
+	session->facts = NULL;
+	let_in(session, facts);
+	sw_settings_unref(facts);
 }
 
 static void welcome_to_console(struct sw_session *session)

@@ -19,9 +19,8 @@ static const uint32_t asked[] = {SW_PIN_TEMP, SW_PIN_PREPARE, SW_PIN_LISTEN, SW_
 /* Letters t and f; a NULL, where there is no temporary schema, is none. $1: the user who has logged in. */
 static const char asked_sql[] =
 	"SELECT pg_catalog.concat("
-	"EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()) OR "
-	"EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace = pg_catalog.pg_my_temp_schema()) OR "
-	"EXISTS (SELECT FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema()), "
+	"EXISTS (SELECT FROM pg_catalog.pg_depend WHERE refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass "
+	"AND refobjid = pg_catalog.pg_my_temp_schema()), "
 	"EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql), "
 	"EXISTS (SELECT FROM pg_catalog.pg_listening_channels()), "
 	"EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()), "

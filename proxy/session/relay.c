@@ -208,6 +208,12 @@ static bool rename_in_error(struct passage *passage, const struct sw_fields *fie
 	return true;
 }
 
+/* Raised by what the statement executes, a function's query perhaps, and not by the statement itself. */
+static bool is_from_within(const struct sw_fields *fields)
+{
+	return fields->where[0] || fields->inner[0];
+}
+
 /* Raised before anything was executed, by the statement itself and not from within a function. */
 static bool was_refused(const struct sw_unit *unit, const struct sw_fields *fields)
 {
@@ -216,7 +222,7 @@ static bool was_refused(const struct sw_unit *unit, const struct sw_fields *fiel
 	/* Of a text that we could not parse only the server's parser speaks before anything is done. */
 	size_t count = unit->pins & SW_PIN_UNSEEN ? 1 : sizeof(routines) / sizeof(*routines);
 
-	for (size_t i = 0; i < count && !fields->where[0]; i++)
+	for (size_t i = 0; i < count && !is_from_within(fields); i++)
 		if (strcmp(fields->routine, routines[i]) == 0)
 			return true;
 	return false;
@@ -228,7 +234,7 @@ static bool was_refused(const struct sw_unit *unit, const struct sw_fields *fiel
  */
 static bool is_plan_fault(const struct sw_fields *fields)
 {
-	if (fields->where[0])
+	if (is_from_within(fields))
 		return false;
 	return (strcmp(fields->sqlstate, "0A000") == 0 && strcmp(fields->routine, "RevalidateCachedQuery") == 0) ||
 	       (strcmp(fields->sqlstate, "26000") == 0 && strcmp(fields->routine, "FetchPreparedStatement") == 0) ||

@@ -28,7 +28,8 @@
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
 
 static const char *const state_texts[SW_SESSION_STATES] = {
-	"startup", "auth", "welcome", "ready", "wait_node", "wait_server", "round", "unit", "console", "closing"};
+	"startup", "wait_secret", "auth", "welcome", "ready", "wait_node", "wait_server", "round", "unit", "console",
+	"closing"};
 
 const char *sw_session_state_text(enum sw_session_state state)
 {
@@ -260,9 +261,11 @@ void sw_session_close(struct sw_session *session, enum sw_session_end why)
 	sw_settings_unref(session->vars);
 	sw_settings_unref(session->params);
 	sw_settings_unref(session->touched);
+	sw_settings_unref(session->facts);
 	sw_settings_unref(session->parse_vars);
 	sw_settings_unref(session->parse_vars_of);
 	sw_verifier_free(session->verifier);
+	sw_auth_keys_unref(session->keys);
 	sw_mem_free(session->user);
 	sw_mem_free(session->wanted);
 	sw_mem_free(session->begin);
@@ -460,6 +463,16 @@ void sw_sessions_drain(struct sw_engine *engine)
 			sw_session_die(session, SW_END_SHUTDOWN, &shutdown_problem);
 	}
 	tell_if_idle(engine);
+}
+
+void sw_sessions_on_catalog(struct sw_engine *engine)
+{
+	SW_LIST_EACH(&engine->sessions, at, after) {
+		struct sw_session *session = SW_CONTAINER_OF(at, struct sw_session, entry);
+
+		if (session->facts)
+			sw_login_on_catalog(session);
+	}
 }
 
 void sw_sessions_apply_config(struct sw_engine *engine)

@@ -1,10 +1,10 @@
 /*
  * One client's life, from accept to close. One thread (the worker's).
  *
- *	startup → auth → welcome → ready ─┬→ waiting for a node ─┬→ unit ─→ ready
- *	                             ↑    ├→ waiting for a server ┤     └→ reading settings back ─→ ready
- *	                             │    └→ bringing settings ───┘
- *	                             └─ a step that had to wait is simply taken again from its first byte
+ *	startup → [wait_secret →] auth → welcome → ready ─┬→ waiting for a node ─┬→ unit ─→ ready
+ *	                                             ↑    ├→ waiting for a server ┤     └→ reading settings back ─→ ready
+ *	                                             │    └→ bringing settings ───┘
+ *	                                             └─ a step that had to wait is simply taken again from its first byte
  *
  * A unit of work is one Query, one FunctionCall, or all messages up to Sync. It runs on one node, decided before its first byte
  * is sent, and one is under way at a time: what a client sends ahead stays in its buffer until ReadyForQuery. Between the
@@ -26,6 +26,8 @@
 #include "router/classify.h"
 #include "router/floor.h"
 
+struct sw_auth_keys;
+struct sw_known;
 struct sw_verifier;
 
 /* The value in session->touched of a setting that was reset: it goes back to what the startup packet said. */
@@ -33,6 +35,7 @@ struct sw_verifier;
 
 enum sw_session_state {
 	SW_SESSION_STARTUP,
+	SW_SESSION_WAIT_SECRET, /* for what auth_query says of the user */
 	SW_SESSION_AUTH,
 	SW_SESSION_WELCOME,     /* waits for a server connection that says what the parameters are */
 	SW_SESSION_READY,
@@ -145,12 +148,15 @@ struct sw_session {
 	size_t pass;                  /* bytes of the present message that only pass to the server */
 	size_t pass_over;             /* bytes of a refused message that are dropped */
 	struct sw_verifier *verifier;
+	struct sw_auth_keys *keys;    /* of a user of auth_query, held so that the cache keeps his secret; NULL = none */
+	int64_t login_ns;             /* when the exchange was to begin: an older answer of auth_query may be out of date */
 	struct sw_database *database; /* NULL until the client has proven who it is */
 	char *wanted;                 /* name of the database, until then */
 	char *user;
 	struct sw_server *server;     /* linked; NULL between units */
 	struct sw_unit *unit;         /* under way; NULL = none */
 	struct sw_settings *startup_vars, *vars, *params;
+	struct sw_settings *facts;    /* what it will be told, while it waits for the first catalog of its database; else NULL */
 	struct sw_settings *parse_vars, *parse_vars_of; /* those of vars that Parse depends on; NULL before the first */
 	struct sw_plan_names plans;
 	struct sw_plan *unnamed;      /* what its unnamed statement is (T62) */
@@ -168,6 +174,8 @@ struct sw_session {
 	char address[48];             /* of the client */
 	uint16_t port;
 	uint8_t encryption_requests;
+	uint8_t auth_method;          /* enum sw_auth_method */
+	bool is_secret_old;           /* the verifier's is from before login_ns: it is asked for again before a refusal */
 	bool is_direct_tls;           /* TLS from the first byte, without SSLRequest */
 	bool is_console, is_admin;
 	bool has_level;               /* the client has set seawall.consistency itself */
@@ -175,6 +183,7 @@ struct sw_session {
 	bool has_failed_txn;          /* an error came in it */
 	bool may_release;             /* what pins it may be gone: the server is to be asked */
 	bool has_ddl;                 /* it may have changed the catalog */
+	bool has_new_relations;       /* … by a command that does so in plain words */
 	bool has_passing;             /* it has changed settings that end with it */
 	bool is_rolled_back;          /* moving a read-only transaction to the primary: it was rolled back, begin comes next */
 	bool was_told_end;            /* the server's FATAL error has reached the client */
@@ -206,6 +215,8 @@ void sw_sessions_on_view(struct sw_engine *engine);
 void sw_sessions_tick(struct sw_engine *engine, int64_t now_ns);
 /* No new work; idle sessions end now, the others where they become idle. */
 void sw_sessions_drain(struct sw_engine *engine);
+/* A catalog has come, or time has passed: who waits for the first one of a database is let in. */
+void sw_sessions_on_catalog(struct sw_engine *engine);
 /* The configuration has changed: sessions that have set no level of their own follow it. */
 void sw_sessions_apply_config(struct sw_engine *engine);
 void sw_sessions_close_all(struct sw_engine *engine);
@@ -214,8 +225,12 @@ void sw_sessions_close_all(struct sw_engine *engine);
 
 /* login.c: bytes before the session is let in. How many were used. */
 size_t sw_login_consume(struct sw_session *session, const uint8_t *bytes, size_t len);
+/* login.c: what auth_query says of the user; NULL: he could not be looked up. The session may be gone. */
+void sw_login_on_secret(struct sw_engine *engine, uint32_t slot, uint64_t number, const struct sw_known *known);
 /* login.c: a server connection has told the parameters, or there was a problem. */
 void sw_login_on_server(struct sw_session *session);
+/* login.c: the first catalog has come, or the time for it is over; for sessions that wait for it. */
+void sw_login_on_catalog(struct sw_session *session);
 /* login.c: the settings have been brought to the server connection. */
 void sw_login_on_synced(struct sw_session *session);
 

@@ -81,7 +81,7 @@ static bool adopt_told_values(struct sw_session *session)
 		const char *reported = sw_settings_find(session->server->params, name);
 		const char *set = sw_settings_find(session->vars, name);
 
-		if ((reported && strcmp(reported, told) == 0) || (set && strcmp(set, told) == 0))
+		if (set || (reported && strcmp(reported, told) == 0)) /* what the session has set wins, if it was told or not */
 			continue;
 		sw_settings_change(&session->vars, name, told);
 		has_changed = true;

@@ -111,10 +111,22 @@ static void forget_statement(struct sw_unit *unit)
 	unit->statement = NULL;
 }
 
-/* Has a session here changed the catalog since it was read? Its functions may be volatile by now (T5). */
-static bool is_catalog_old(const struct sw_database *database)
+/*
+ * Has some session changed functions, or relations, since the catalog was read (T5)? Then its word does not count until it
+ * has been read again, which is asked for here once.
+ */
+static bool is_catalog_old(struct sw_session *session, enum sw_ddl kind)
 {
-	return database->ddl_ns > 0 && (!database->catalog || sw_catalog_read_ns(database->catalog) <= database->ddl_ns);
+	struct sw_database *database = session->database;
+	int64_t ddl_ns = sw_board_ddl_ns(session->engine->board, kind, database->ddl_slot);
+
+	if (ddl_ns == 0 || (database->catalog && sw_catalog_read_ns(database->catalog) > ddl_ns))
+		return false;
+	if (database->ddl_asked_ns < ddl_ns) {
+		database->ddl_asked_ns = ddl_ns;
+		session->engine->hooks->on_want_catalog(session->engine, database->dbname);
+	}
+	return true;
 }
 
 void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_statement *statement)
@@ -130,10 +142,12 @@ void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_sta
 		flags &= ~(uint32_t)SW_V_READ;
 		unit->forced = SW_ROUTE_REFUSED;
 	}
-	if (flags & SW_V_STABLE_CALLS && is_catalog_old(session->database)) {
+	if (flags & SW_V_STABLE_CALLS && is_catalog_old(session, SW_DDL_FUNCTIONS)) {
 		flags &= ~(uint32_t)SW_V_READ;
 		unit->is_wary = true;
 	}
+	if (flags & SW_V_CALLS && flags & SW_V_READ && is_catalog_old(session, SW_DDL_RELATIONS))
+		flags &= ~(uint32_t)SW_V_READ;
 	if (!(flags & SW_V_READ) || !unit->why)
 		unit->why = verdict->reason;
 	forget_statement(unit);
@@ -272,6 +286,10 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 	uint32_t pins = unit->has_failed ? pins_after_failure(unit) : unit->pins;
 	bool is_reset = unit->flags & SW_V_RESET_ALL;
 
+	/* A function that this transaction may have changed is not what the catalog says (T5). */
+	if (unit->flags & SW_V_STABLE_CALLS && (session->has_ddl || unit->flags & SW_V_DDL))
+		pins |= SW_PIN_SETTING;
+
 	if (is_reset && (unit->was_in_transaction || unit->statements > 1))
 		pins |= SW_PIN_SETTING; /* it may be rolled back, or others came behind it: too rare to follow */
 	if (!session->server->is_primary && pins & LOST_ON_REPLICA) {
@@ -288,6 +306,8 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 	session->has_failed_txn |= unit->has_failed;
 	session->has_passing |= (unit->flags & SW_V_PASSING) != 0;
 	session->has_ddl |= (unit->flags & SW_V_DDL) != 0;
+	/* Code that may do anything (DO, CALL) makes relations too rarely to distrust all reads after it; temporary ones are its own. */
+	session->has_new_relations |= unit->flags & SW_V_DDL && !(unit->pins & (SW_PIN_SETTING | SW_PIN_TEMP));
 	session->server->is_unclean |= unit->is_wary; /* whatever such a function has set, nobody else shall see */
 	if (unit->flags & SW_V_DEALLOCATE)
 		note_deallocate(session, unit);
@@ -302,11 +322,16 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 /* The catalog is read again once the transaction is over, also after an error: a procedure may have committed. */
 static void note_ddl(struct sw_session *session, int64_t now_ns)
 {
+	struct sw_database *database = session->database;
+
 	if (!session->has_ddl)
 		return;
-	session->has_ddl = false;
-	session->database->ddl_ns = now_ns;
-	session->engine->hooks->on_want_catalog(session->engine, session->database->dbname);
+	sw_board_note_ddl(session->engine->board, SW_DDL_FUNCTIONS, database->ddl_slot, now_ns);
+	if (session->has_new_relations)
+		sw_board_note_ddl(session->engine->board, SW_DDL_RELATIONS, database->ddl_slot, now_ns);
+	session->has_ddl = session->has_new_relations = false;
+	database->ddl_asked_ns = now_ns;
+	session->engine->hooks->on_want_catalog(session->engine, database->dbname);
 }
 
 void sw_unit_detach(struct sw_session *session)
@@ -338,6 +363,7 @@ void sw_unit_end(struct sw_session *session)
 	int64_t now_ns = sw_clock_ns();
 
 	note_effects(session, unit);
+	session->active_ns = now_ns;
 	stats->queries++;
 	stats->query_us += (uint64_t)(now_ns - unit->started_ns) / 1000;
 	session->unit = NULL;

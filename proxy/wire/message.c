@@ -308,7 +308,7 @@ enum sw_err sw_startup_parse(const uint8_t *packet, size_t len, struct sw_startu
 enum sw_err sw_fields_parse(const uint8_t *body, size_t len, struct sw_fields *ret_fields)
 {
 	struct sw_reader reader = sw_reader_over(body, len);
-	struct sw_fields fields = {"", "", "", "", "", "", ""};
+	struct sw_fields fields = {"", "", "", "", "", "", "", ""};
 
 	for (;;) {
 		uint8_t code = sw_read_u8(&reader);
@@ -335,6 +335,9 @@ enum sw_err sw_fields_parse(const uint8_t *body, size_t len, struct sw_fields *r
 			break;
 		case 'W':
 			fields.where = text;
+			break;
+		case 'q':
+			fields.inner = text;
 			break;
 		case 'R':
 			fields.routine = text;

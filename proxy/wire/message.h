@@ -98,7 +98,8 @@ enum sw_err sw_startup_parse(const uint8_t *packet, size_t len, struct sw_startu
 /* The fields of an ErrorResponse or NoticeResponse body; "" where missing. The texts lie in the body. */
 struct sw_fields {
 	const char *severity, *sqlstate, *message, *detail, *hint;
-	const char *where, *routine; /* what was being executed, and the function of the server that raised it */
+	const char *where, *inner; /* what was being executed; the text of a query that the server itself had made */
+	const char *routine;       /* the function of the server that raised it */
 };
 enum sw_err sw_fields_parse(const uint8_t *body, size_t len, struct sw_fields *ret_fields) SW_MUST_USE;
 

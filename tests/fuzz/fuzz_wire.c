@@ -95,9 +95,9 @@ static void fuzz_with_length(const uint8_t *rest, size_t len)
 static void fuzz_fields(const uint8_t *body, size_t len)
 {
 	static const char *const untouched = "untouched";
-	struct sw_fields fields = {untouched, untouched, untouched, untouched, untouched, untouched, untouched};
+	struct sw_fields fields = {untouched, untouched, untouched, untouched, untouched, untouched, untouched, untouched};
 	const char **texts[] = {
-	        &fields.severity, &fields.sqlstate, &fields.message, &fields.detail, &fields.hint, &fields.where, &fields.routine};
+	        &fields.severity, &fields.sqlstate, &fields.message, &fields.detail, &fields.hint, &fields.where, &fields.inner, &fields.routine};
 	bool is_right = sw_fields_parse(body, len, &fields) == SW_OK;
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {

@@ -2,8 +2,22 @@
 # Installs the Debian packages that building, testing and the demo need: only those that are missing, and without
 # leaving a server running. A machine that has everything is left untouched and needs no root.
 #
-# usage: deps.sh [--list]      --list prints the names, one a line, and does nothing
+# usage: deps.sh [--drivers] [--regress] [--list]
+#
+# --drivers      also what tests/drivers needs: languages and their PostgreSQL drivers
+# --regress      also what tests/regress needs: to unpack PostgreSQL's source
+# --list         prints the names, one a line, and does nothing
 set -eu
+
+with_drivers="" with_regress="" only_list=""
+for option; do
+	case "$option" in
+	--drivers) with_drivers=yes ;;
+	--regress) with_regress=yes ;;
+	--list) only_list=yes ;;
+	*) echo "deps: unknown option $option" >&2 && exit 2 ;;
+	esac
+done
 
 # Grouped by why. One list: the README, the CI and the packaging point here.
 build="gcc make pkg-config libc6-dev"
@@ -16,7 +30,19 @@ peers="pgbouncer haproxy" # what the benchmark compares with
 
 wanted="$build $libraries $server_headers $unit_tests $servers $outside_tests $peers"
 
-if [ "${1:-}" = "--list" ]; then
+if [ -n "$with_drivers" ]; then
+	python="python3-psycopg2 python3-asyncpg python3-sqlalchemy python3-django"
+	java="openjdk-17-jdk-headless libpostgresql-jdbc-java"
+	go="golang-go golang-github-jackc-pgx-v4-dev golang-github-lib-pq-dev"
+	others="openssl libdbd-pg-perl ruby ruby-pg"
+	# Where Node.js has another source, npm comes with it and Debian's would not fit.
+	node=""
+	command -v npm >/dev/null 2>&1 || node="nodejs npm"
+	wanted="$wanted $python $java $go $others $node"
+fi
+[ -z "$with_regress" ] || wanted="$wanted dpkg-dev"
+
+if [ -n "$only_list" ]; then
 	printf '%s\n' $wanted
 	exit 0
 fi

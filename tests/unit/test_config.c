@@ -340,8 +340,8 @@ static void test_unknown_keys_name_the_closest(void **state)
 
 static void test_what_later_versions_bring_is_refused(void **state)
 {
-	static const char *const keys[] = {"auth_query", "auth_user", "auth_dbname", "state_dir",
-	        "http_listen", "hints", "max_primary_reads", "optimistic_transactions"};
+	static const char *const keys[] = {
+	        "state_dir", "http_listen", "hints", "max_primary_reads", "optimistic_transactions"};
 	char text[256], expected[256];
 
 	(void)state;
@@ -507,6 +507,39 @@ static void test_across_keys(void **state)
 	        "2: \"listen_addr\": \"10.0.0\" is not an address: write IPv4 or IPv6 addresses, localhost "
 	        "or *\n");
 	sw_config_unref(load_good("[seawall]\nlisten_addr =\nunix_socket_dir = /tmp\n" REST));
+}
+
+static void test_auth_query_has_one_parameter_and_a_role(void **state)
+{
+	struct sw_config *config;
+
+	(void)state;
+	config = load_good("[seawall]\nauth_query = SELECT \"$2\", a$2 FROM f('$3 it''s', $1) WHERE x = $1\n"
+	                   "auth_user = asker\nauth_dbname = db\nauth_query_ttl = 0\n" REST);
+	assert_string_equal(config->auth_query, "SELECT \"$2\", a$2 FROM f('$3 it''s', $1) WHERE x = $1");
+	assert_string_equal(config->auth_user, "asker");
+	assert_string_equal(config->auth_dbname, "db");
+	assert_int_equal(config->auth_query_ttl_us, 0);
+	sw_config_unref(config);
+	config = load_good(REST);
+	assert_string_equal(config->auth_query, "");
+	assert_int_equal(config->auth_query_ttl_us, 60 * SW_US_PER_S);
+	sw_config_unref(config);
+	expect_faults("[seawall]\nauth_query = SELECT 1, 2\n" REST,
+	        "2: \"auth_query\" needs \"auth_user\": name the role that runs it\n"
+	        "2: \"auth_query\" has no $1: write it where the user's name belongs\n");
+	expect_faults("[seawall]\nauth_user = a\nauth_query = SELECT a, b FROM f($1, $2)\n" REST,
+	        "3: \"auth_query\" has a parameter other than $1: the user's name is all that it is given\n");
+	expect_faults("[seawall]\nauth_user = a\nauth_query = SELECT a, b FROM f($11)\n" REST,
+	        "3: \"auth_query\" has no $1: write it where the user's name belongs\n"
+	        "3: \"auth_query\" has a parameter other than $1: the user's name is all that it is given\n");
+	expect_faults("[seawall]\nauth_user = a\n" REST,
+	        "2: \"auth_user\" has no effect without \"auth_query\": set that, or remove the line\n");
+	expect_faults("[seawall]\nauth_dbname = a\n" REST,
+	        "2: \"auth_dbname\" has no effect without \"auth_query\": set that, or remove the line\n");
+	expect_faults("[seawall]\nauth_query_ttl = 60\n" REST,
+	        "2: \"auth_query_ttl\": \"60\" has no unit: write one of us, ms, s, min, h, d behind it, such as "
+	        "\"60ms\"\n");
 }
 
 static void test_values_out_of_form(void **state)
@@ -779,6 +812,7 @@ int main(void)
 	        cmocka_unit_test(test_entry_limit),
 	        cmocka_unit_test(test_names),
 	        cmocka_unit_test(test_across_keys),
+	        cmocka_unit_test(test_auth_query_has_one_parameter_and_a_role),
 	        cmocka_unit_test(test_values_out_of_form),
 	        cmocka_unit_test(test_lines_out_of_form),
 	        cmocka_unit_test(test_long_lines_are_not_cut),

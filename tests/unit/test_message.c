@@ -396,7 +396,7 @@ static void test_fields_of_a_built_problem(void **state)
 static void test_every_cut_of_fields(void **state)
 {
 	static const char body[] = "SERROR\0VERROR\0C42P01\0Mrelation \"x\" does not exist\0D\0H\0P15\0";
-	struct sw_fields untouched = {"u", "u", "u", "u", "u", "u", "u"};
+	struct sw_fields untouched = {"u", "u", "u", "u", "u", "u", "u", "u"};
 
 	(void)state;
 	assert_int_equal(parse_fields(body, sizeof(body)), SW_OK);

@@ -38,7 +38,7 @@ static int tear_down(void **state)
 /* max_db_connections and max_user_connections hold over all nodes, pool_size on each of them. */
 static void test_quotas_over_nodes(void **state)
 {
-	struct sw_database app = {.dbname = "app"}, shop = {.dbname = "shop"};
+	struct sw_database app = {.name = "app", .dbname = "app"}, shop = {.name = "shop", .dbname = "shop", .number = 1};
 	struct sw_pool *base = sw_pool_get(&engine, 0, &app, "bob"), *node = sw_pool_get(&engine, 1, &app, "bob"),
 		       *user = sw_pool_get(&engine, 0, &app, "eve"), *database = sw_pool_get(&engine, 1, &shop, "bob");
 
@@ -58,7 +58,7 @@ static void test_quotas_over_nodes(void **state)
 /* A database and a user of one name are two. */
 static void test_quotas_of_the_same_name(void **state)
 {
-	struct sw_database app = {.dbname = "app"};
+	struct sw_database app = {.name = "app", .dbname = "app"};
 	struct sw_pool *pool = sw_pool_get(&engine, 0, &app, "app");
 
 	(void)state;

@@ -21,7 +21,7 @@ static struct sw_topology_input replica_on(uint32_t timeline)
 {
 	struct sw_topology_input input = primary_on(timeline);
 
-	input.is_in_recovery = true;
+	input.is_confirmed = input.is_in_recovery = true;
 	return input;
 }
 
