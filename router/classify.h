@@ -54,6 +54,7 @@ enum sw_verdict_flag {
 	SW_V_PASSING = 1u << 26,      /* changes settings for the rest of the transaction */
 	SW_V_DEALLOCATE_ALL = 1u << 27, /* with DEALLOCATE: ALL, also among other statements */
 	SW_V_RELEASES = 1u << 28,     /* may take away what pins its session: UNLISTEN, DROP, CLOSE, RESET ROLE … */
+	SW_V_PLAIN_TABLE = 1u << 29,  /* CREATE TABLE that makes nothing which a replica would not have as it is (T7, T20) */
 	SW_V_RESET = 1u << 22,      /* with SETS: RESET x or SET x TO DEFAULT, alone in its text */
 };
 

@@ -6,6 +6,8 @@
  */
 #include "router/classify_tree.h"
 
+#include <catalog/pg_class.h>
+
 #include "router/classify_text.h"
 
 static uint32_t scan_transaction(struct sw_scan *scan, const TransactionStmt *stmt)
@@ -170,6 +172,31 @@ static uint32_t scan_deallocate(struct sw_scan *scan, const DeallocateStmt *stmt
 	return for_primary(scan, "DEALLOCATE", SW_V_NO_DATA | SW_V_DEALLOCATE);
 }
 
+/* Of a column: does it bring a sequence with it? */
+static bool has_sequence(const ColumnDef *column)
+{
+	const char *type = column->typeName ? strVal(llast(column->typeName->names)) : "";
+	const ListCell *cell;
+
+	foreach (cell, column->constraints)
+		if (((const Constraint *)lfirst(cell))->contype == CONSTR_IDENTITY)
+			return true;
+	return strstr(type, "serial") != NULL;
+}
+
+static bool is_plain_table(const CreateStmt *stmt)
+{
+	const ListCell *cell;
+
+	foreach (cell, stmt->tableElts) {
+		const Node *element = lfirst(cell);
+
+		if (IsA(element, TableLikeClause) || (IsA(element, ColumnDef) && has_sequence((const ColumnDef *)element)))
+			return false;
+	}
+	return stmt->relation->relpersistence == RELPERSISTENCE_PERMANENT;
+}
+
 /* Commands that make a relation, temporary perhaps, and then all others. */
 static uint32_t scan_ddl(struct sw_scan *scan, Node *stmt)
 {
@@ -177,6 +204,8 @@ static uint32_t scan_ddl(struct sw_scan *scan, Node *stmt)
 		scan->verdict->flags |= SW_V_RELEASES;
 	switch (nodeTag(stmt)) {
 	case T_CreateStmt:
+		if (is_plain_table((const CreateStmt *)stmt))
+			scan->verdict->flags |= SW_V_PLAIN_TABLE;
 		sw_scan_created(scan, ((const CreateStmt *)stmt)->relation, ((const CreateStmt *)stmt)->oncommit);
 		return for_primary(scan, "CREATE TABLE", SW_V_DDL);
 	case T_ViewStmt:

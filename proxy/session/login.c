@@ -530,7 +530,8 @@ static void tell_all(struct sw_buf *out, const struct sw_settings *set)
 
 /*
  * What is read before the catalog is here could be read in the wrong place: a sequence, say, on a replica. So the first
- * sessions of a database wait for it, but not for ever: the monitor may have no right to connect there.
+ * sessions of a database wait for it, but not for ever: the monitor may have no right to connect there. Nor without a
+ * primary, which it is read from.
  */
 #define FIRST_CATALOG_NS SW_NS_PER_S
 
@@ -538,7 +539,7 @@ static bool is_catalog_awaited(const struct sw_session *session)
 {
 	const struct sw_database *database = session->database;
 
-	return !session->is_console && !database->catalog && database->is_real &&
+	return !session->is_console && !database->catalog && database->is_real && session->engine->view.primary >= 0 &&
 	       sw_clock_ns() - database->real_ns < FIRST_CATALOG_NS;
 }
 

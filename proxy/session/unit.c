@@ -142,11 +142,10 @@ void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_sta
 		flags &= ~(uint32_t)SW_V_READ;
 		unit->forced = SW_ROUTE_REFUSED;
 	}
-	if (flags & SW_V_STABLE_CALLS && is_catalog_old(session, SW_DDL_FUNCTIONS)) {
-		flags &= ~(uint32_t)SW_V_READ;
-		unit->is_wary = true;
-	}
-	if (flags & SW_V_CALLS && flags & SW_V_READ && is_catalog_old(session, SW_DDL_RELATIONS))
+	unit->is_wary |= flags & SW_V_STABLE_CALLS && is_catalog_old(session, SW_DDL_FUNCTIONS);
+	/* While there is no primary the catalog cannot be read again, and reads go on. */
+	if (session->engine->view.primary >= 0 &&
+		(unit->is_wary || (flags & SW_V_CALLS && flags & SW_V_READ && is_catalog_old(session, SW_DDL_RELATIONS))))
 		flags &= ~(uint32_t)SW_V_READ;
 	if (!(flags & SW_V_READ) || !unit->why)
 		unit->why = verdict->reason;
@@ -307,7 +306,8 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 	session->has_passing |= (unit->flags & SW_V_PASSING) != 0;
 	session->has_ddl |= (unit->flags & SW_V_DDL) != 0;
 	/* Code that may do anything (DO, CALL) makes relations too rarely to distrust all reads after it; temporary ones are its own. */
-	session->has_new_relations |= unit->flags & SW_V_DDL && !(unit->pins & (SW_PIN_SETTING | SW_PIN_TEMP));
+	session->has_new_relations |= unit->flags & SW_V_DDL && !(unit->pins & (SW_PIN_SETTING | SW_PIN_TEMP)) &&
+				      (unit->statements > 1 || !(unit->flags & SW_V_PLAIN_TABLE));
 	session->server->is_unclean |= unit->is_wary; /* whatever such a function has set, nobody else shall see */
 	if (unit->flags & SW_V_DEALLOCATE)
 		note_deallocate(session, unit);

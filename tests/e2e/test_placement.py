@@ -453,7 +453,7 @@ class Readers:
         wait_until(lambda: self.reads >= target or self.wrong, 20, "%d more reads" % count)
 
 
-# A node that has diverged and is behind the primary shows no position that gives it away: docs/consistency.md says so.
+# One that has diverged and is behind the primary is not found yet: docs/consistency.md says so.
 @pytest.mark.parametrize("lost, kept", [(1000, 10)], ids=["ahead of the primary"])
 def test_T40_T93_a_diverged_replica_serves_nothing_until_it_is_made_anew(make_seawall, lost, kept):
     with Cluster(standbys=1) as cluster:

@@ -97,7 +97,7 @@ static inline void join_names(const struct sw_verdict *verdict, char *out, size_
 
 /* What rests on the catalog, and what later steps want to know beside the class: tests of their own look at these. */
 #define UNCOMPARED_FLAGS (SW_V_CALLS | SW_V_STABLE_CALLS | SW_V_CONSTANTS | SW_V_ADVISORY | SW_V_PASSING | \
-	SW_V_DEALLOCATE_ALL | SW_V_RELEASES)
+	SW_V_DEALLOCATE_ALL | SW_V_RELEASES | SW_V_PLAIN_TABLE)
 
 static inline void check_rows(const struct row *rows, size_t count)
 {
