@@ -467,10 +467,16 @@ def test_fallback_primary(late, late_table, make_seawall):
         assert last_route(connection).node == "pg1"
 
 
+def wait_until_fit(seawall):
+    wait_until(lambda: all(row["fit"] == "yes" for row in seawall.console("SHOW NODES") if row["role"] == "replica"), 5,
+               "every replica to be seen within its limits")
+
+
 def test_fallback_stale(late, late_table, make_seawall):
     for node in late.standbys:
         node.pause_replay()
     seawall = make_seawall(late, config={"routing": {"wait_for_replica": "50ms", "fallback": "stale"}})
+    wait_until_fit(seawall)
     with seawall.connect() as connection:
         connection.execute("INSERT INTO %s VALUES (100)" % late_table)
         assert value(connection, "SELECT count(*) FROM " + late_table) == 3
@@ -503,6 +509,7 @@ def test_level_eventual_reads_what_a_replica_has(late, late_table, make_seawall)
     for node in late.standbys:
         node.set_delay(3000)
     seawall = make_seawall(late, config={"databases": {"*": "consistency=eventual"}, "routing": {"max_lag": "30s"}})
+    wait_until_fit(seawall)
     with seawall.connect() as connection:
         connection.execute("INSERT INTO %s VALUES (100)" % late_table)
         assert value(connection, "SELECT count(*) FROM " + late_table) == 3
