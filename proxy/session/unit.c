@@ -25,10 +25,10 @@
  * Pins of a single statement that an error undoes, because what they stand for goes with the rollback. Not SETTING: it also
  * stands for procedures, which may have committed, and for functions that take locks.
  */
+#define UNDONE_BY_ERROR (SW_PIN_TEMP | SW_PIN_PREPARE | SW_PIN_LISTEN | SW_PIN_CURSOR | SW_PIN_ROLE | SW_PIN_SEQUENCE)
+
 /* Pins that a transaction on a replica does not leave behind. */
 #define LOST_ON_REPLICA (SW_PIN_SETTING | SW_PIN_UNSEEN | SW_PIN_SEQUENCE)
-
-#define UNDONE_BY_ERROR (SW_PIN_TEMP | SW_PIN_PREPARE | SW_PIN_LISTEN | SW_PIN_CURSOR | SW_PIN_ROLE | SW_PIN_SEQUENCE)
 
 struct sw_unit *sw_unit_begin(struct sw_session *session)
 {
