@@ -107,8 +107,8 @@ static void set_empty(struct sw_verdict *verdict)
  */
 static uint32_t combine(struct sw_scan *scan, uint32_t every, uint32_t some)
 {
-	if ((some & SW_V_RESET_ALL) && scan->verdict->name_count > 0)
-		scan->verdict->pins |= SW_PIN_SETTING; /* which of them came last is not in the flags */
+	if (some & SW_V_RESET_ALL && some & (SW_V_BEGIN | SW_V_END))
+		scan->verdict->pins |= SW_PIN_SETTING; /* it may be rolled back: too rare to follow */
 	return SW_V_MULTI | (every & SW_V_NO_DATA) | (some & (SW_V_DDL | SW_V_SETS | SW_V_RESET_ALL | SW_V_DEALLOCATE | SW_V_CONSTANTS | SW_V_PASSING));
 }
 
@@ -121,9 +121,12 @@ static void scan_tree(struct sw_scan *scan, const List *tree, const char *text, 
 	verdict->statements = (uint32_t)list_length(tree);
 	scan->is_alone = verdict->statements == 1;
 	foreach (cell, tree) {
+		uint32_t name_count = verdict->name_count;
 		uint32_t flags = sw_scan_statement(scan, ((const RawStmt *)lfirst(cell))->stmt);
 
 		every &= flags;
+		if (some & SW_V_RESET_ALL && (flags & SW_V_SETS || verdict->name_count > name_count))
+			verdict->pins |= SW_PIN_SETTING; /* what holds then is not in the flags */
 		some |= flags;
 	}
 	if (scan->is_ddl)

@@ -1,6 +1,6 @@
 /*
  * Plans, the sets of them on server connections, and clients' names for them. Runs on the worker's thread.
- * Invariant: a plan is in the table while it has a reference; uthash keeps entries in order of insertion, which makes the
+ * Invariant: a plan is in the table while it has a reference and is not retired; uthash keeps entries in order of insertion, which makes the
  * first entry of a set the one used longest ago.
  */
 #include "proxy/pool/plans.h"
@@ -10,6 +10,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
 #include "proxy/pool/settings.h"
 #include "router/verdicts.h"
@@ -19,6 +20,7 @@
 struct kept_plan {
 	struct sw_plan plan;
 	UT_hash_handle hh;
+	bool is_retired; /* not in the table any more */
 	size_t key_len;
 	uint8_t key[]; /* struct sw_plan_key, then the types */
 };
@@ -31,6 +33,7 @@ struct sw_plans {
 struct sw_held_plan {
 	struct sw_plan *plan;
 	UT_hash_handle hh;
+	bool is_checked;
 };
 
 struct sw_named_plan {
@@ -52,8 +55,21 @@ void sw_plans_free(struct sw_plans *plans)
 	sw_mem_free(plans);
 }
 
+static struct kept_plan *kept_of(const struct sw_plan *plan)
+{
+	return (struct kept_plan *)(void *)plan;
+}
+
+/* No Parse finds it any more; who has it keeps it. */
+static void retire(struct sw_plans *plans, struct kept_plan *kept)
+{
+	if (!kept->is_retired)
+		HASH_DEL(plans->kept, kept);
+	kept->is_retired = true;
+}
+
 struct sw_plan *sw_plans_get(struct sw_plans *plans, const struct sw_plan_key *key, const uint8_t *types,
-	uint16_t type_count)
+	uint16_t type_count, int64_t older_ns)
 {
 	size_t types_len = (size_t)type_count * 4, key_len = sizeof(*key) + types_len;
 	struct kept_plan *made = sw_mem_zalloc(sizeof(*made) + key_len), *found;
@@ -62,20 +78,46 @@ struct sw_plan *sw_plans_get(struct sw_plans *plans, const struct sw_plan_key *k
 	if (types_len > 0)
 		memcpy(made->key + sizeof(*key), types, types_len);
 	HASH_FIND(hh, plans->kept, made->key, key_len, found);
-	if (found) {
+	if (found && found->plan.made_ns > older_ns) {
 		sw_mem_free(made);
 		return sw_plan_ref(&found->plan);
 	}
+	if (found)
+		retire(plans, found);
 	sw_statement_ref(key->statement);
 	made->key_len = key_len;
 	made->plan = (struct sw_plan){.statement = key->statement,
 		.settings = sw_settings_ref(key->settings),
 		.types = made->key + sizeof(*key),
 		.type_count = type_count,
+		.made_ns = sw_clock_ns(),
 		.id = ++plans->last_id,
 		.refs = 1};
 	HASH_ADD_KEYPTR(hh, plans->kept, made->key, key_len, made);
 	return &made->plan;
+}
+
+void sw_plan_fix_types(struct sw_plan *plan, const uint8_t *types, uint16_t type_count)
+{
+	if (plan->told_types || type_count == 0)
+		return;
+	plan->told_types = sw_mem_alloc((size_t)type_count * 4);
+	memcpy(plan->told_types, types, (size_t)type_count * 4);
+	plan->told_type_count = type_count;
+}
+
+void sw_plans_spoil(struct sw_plans *plans, struct sw_plan *plan)
+{
+	plan->is_stale = true;
+	retire(plans, kept_of(plan));
+}
+
+struct sw_plan *sw_plans_successor(struct sw_plans *plans, const struct sw_plan *plan)
+{
+	struct sw_plan_key key;
+
+	memcpy(&key, kept_of(plan)->key, sizeof(key));
+	return sw_plans_get(plans, &key, plan->types, plan->type_count, 0);
 }
 
 struct sw_plan *sw_plan_ref(struct sw_plan *plan)
@@ -86,13 +128,14 @@ struct sw_plan *sw_plan_ref(struct sw_plan *plan)
 
 void sw_plan_unref(struct sw_plans *plans, struct sw_plan *plan)
 {
-	struct kept_plan *kept = (struct kept_plan *)(void *)plan;
+	struct kept_plan *kept = kept_of(plan);
 
 	if (!plan || --plan->refs > 0)
 		return;
-	HASH_DEL(plans->kept, kept);
+	retire(plans, kept);
 	sw_statement_unref(plan->statement);
 	sw_settings_unref(plan->settings);
+	sw_mem_free(plan->told_types);
 	sw_mem_free(kept);
 }
 
@@ -106,7 +149,7 @@ bool sw_plan_name_is_ours(const char *name)
 	return strncmp(name, PREFIX, strlen(PREFIX)) == 0;
 }
 
-static struct sw_held_plan *find_held(struct sw_plan_set *set, const struct sw_plan *plan)
+static struct sw_held_plan *find_held(const struct sw_plan_set *set, const struct sw_plan *plan)
 {
 	struct sw_held_plan *held;
 
@@ -125,6 +168,21 @@ bool sw_plan_set_has(struct sw_plan_set *set, const struct sw_plan *plan)
 		HASH_ADD_PTR(set->held, plan, held);
 	}
 	return true;
+}
+
+bool sw_plan_set_is_checked(const struct sw_plan_set *set, const struct sw_plan *plan)
+{
+	const struct sw_held_plan *held = find_held(set, plan);
+
+	return held && held->is_checked;
+}
+
+void sw_plan_set_check(struct sw_plan_set *set, const struct sw_plan *plan)
+{
+	struct sw_held_plan *held = find_held(set, plan);
+
+	if (held)
+		held->is_checked = true;
 }
 
 void sw_plan_set_add(struct sw_plan_set *set, struct sw_plan *plan)
@@ -209,6 +267,16 @@ void sw_plan_names_remove(struct sw_plan_names *names, struct sw_plans *plans, c
 
 	if (named)
 		drop_named(names, plans, named);
+}
+
+void sw_plan_names_replace(struct sw_plan_names *names, struct sw_plans *plans, struct sw_plan *plan, struct sw_plan *by)
+{
+	for (struct sw_named_plan *named = names->named; named; named = named->hh.next) {
+		if (named->plan != plan)
+			continue;
+		named->plan = sw_plan_ref(by);
+		sw_plan_unref(plans, plan);
+	}
 }
 
 uint32_t sw_plan_names_count(const struct sw_plan_names *names)

@@ -26,6 +26,11 @@ struct sw_plan {
 	struct sw_settings *settings;   /* a reference */
 	const uint8_t *types;           /* type_count object ids, big-endian */
 	uint16_t type_count;
+	bool is_stale;                  /* its rows are not any more what clients were told of them (T64) */
+	uint8_t *told_types;            /* of its parameters, as clients were told, like types; NULL = nobody was told */
+	uint16_t told_type_count;
+	uint64_t shape;                 /* of its rows, as clients were told (sw_row_shape); 0 = nobody was told */
+	int64_t made_ns;
 	uint32_t id;                    /* never used again */
 	uint32_t refs;
 };
@@ -36,9 +41,18 @@ struct sw_plan {
 struct sw_plans *sw_plans_new(void);
 void sw_plans_free(struct sw_plans *plans); /* every plan has been released */
 
-/* The plan for a key and types (4 bytes each, as Parse carries them); a reference. */
+/*
+ * The plan for a key and types (4 bytes each, as Parse carries them); a reference. Not one that was made before older_ns: what
+ * it means may have changed since.
+ */
 struct sw_plan *sw_plans_get(struct sw_plans *plans, const struct sw_plan_key *key, const uint8_t *types,
-	uint16_t type_count);
+	uint16_t type_count, int64_t older_ns);
+/* A client was told these types (4 bytes each): from now on they hold, like those of a statement that was prepared once. */
+void sw_plan_fix_types(struct sw_plan *plan, const uint8_t *types, uint16_t type_count);
+/* Its rows have changed: nobody new gets it, and whoever was told of them has to hear of it. */
+void sw_plans_spoil(struct sw_plans *plans, struct sw_plan *plan);
+/* The plan in place of a spoiled one; a reference. */
+struct sw_plan *sw_plans_successor(struct sw_plans *plans, const struct sw_plan *plan);
 struct sw_plan *sw_plan_ref(struct sw_plan *plan);
 void sw_plan_unref(struct sw_plans *plans, struct sw_plan *plan); /* takes NULL */
 void sw_plan_name(const struct sw_plan *plan, char out[SW_PLAN_NAME_MAX]);
@@ -50,6 +64,9 @@ struct sw_plan_set {
 	struct sw_held_plan *held;
 };
 bool sw_plan_set_has(struct sw_plan_set *set, const struct sw_plan *plan); /* also marks it as used */
+/* Is it known that the rows there are those of plan->shape? The server sees to it that they stay so. */
+bool sw_plan_set_is_checked(const struct sw_plan_set *set, const struct sw_plan *plan);
+void sw_plan_set_check(struct sw_plan_set *set, const struct sw_plan *plan);
 void sw_plan_set_add(struct sw_plan_set *set, struct sw_plan *plan);      /* takes a reference */
 void sw_plan_set_remove(struct sw_plan_set *set, struct sw_plans *plans, struct sw_plan *plan);
 uint32_t sw_plan_set_count(const struct sw_plan_set *set);
@@ -64,6 +81,8 @@ struct sw_plan_names {
 struct sw_plan *sw_plan_names_find(const struct sw_plan_names *names, const char *name);
 void sw_plan_names_set(struct sw_plan_names *names, struct sw_plans *plans, const char *name, struct sw_plan *plan);
 void sw_plan_names_remove(struct sw_plan_names *names, struct sw_plans *plans, const char *name);
+/* Whatever is a name of one plan becomes a name of the other. */
+void sw_plan_names_replace(struct sw_plan_names *names, struct sw_plans *plans, struct sw_plan *plan, struct sw_plan *by);
 uint32_t sw_plan_names_count(const struct sw_plan_names *names);
 void sw_plan_names_clear(struct sw_plan_names *names, struct sw_plans *plans);
 

@@ -399,6 +399,11 @@ static void on_message(struct sw_server *server, char type, const uint8_t *body,
 		if (server->round)
 			collect_row(server->round, body, len);
 		return;
+	case 'T':
+	case 'n':
+		if (server->round)
+			server->round->shape = type == 'n' ? SW_ROW_SHAPE_NONE : sw_row_shape(body, len);
+		return;
 	case 'Z':
 		server->txn_status = len == 1 ? (char)body[0] : '?';
 		if (server->state == SW_SERVER_LOGIN)
@@ -407,7 +412,7 @@ static void on_message(struct sw_server *server, char type, const uint8_t *body,
 			end_round(server);
 		return;
 	default:
-		return; /* 1 2 3 C I T n s t of a round */
+		return; /* 1 2 3 C I s t of a round */
 	}
 }
 

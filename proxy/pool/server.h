@@ -59,6 +59,7 @@ struct sw_round {
 	bool has_failed;
 	char sqlstate[6];
 	char message[256];
+	uint64_t shape;       /* of what was described last (sw_row_shape); 0 = nothing */
 	struct sw_buf rows;   /* the first columns of all rows: int32 length (-1 = NULL), bytes */
 };
 #define SW_ROUND_BYTES_MAX (64 * 1024)

@@ -77,6 +77,10 @@ static void break_protocol(struct sw_session *session, const char *what)
 
 struct scan {
 	bool has_sync, has_flush, is_broken;
+	bool is_prepare_only;         /* no Bind, no Execute */
+	char last;                    /* type of the message before */
+	uint32_t blind_count;         /* Binds that no Describe follows at once */
+	bool has_named;
 	size_t bytes;                 /* looked at, whole messages */
 	uint32_t statement_count, local_count, setting_count;
 	struct {
@@ -127,6 +131,7 @@ static void scan_parse(struct sw_session *session, struct scan *scan, const stru
 		scan->is_broken = true;
 		return;
 	}
+	scan->has_named |= *name != '\0';
 	statement = sw_session_statement(session, text, strlen(text));
 	scan_statement(session, scan, statement);
 	if (scan->parsed_count == SCAN_NAMES_MAX) {
@@ -151,13 +156,22 @@ static void scan_message(struct sw_session *session, struct scan *scan, const st
 	case 'B':
 		sw_read_text(&body);
 		name = sw_read_text(&body);
+		scan->has_named |= *name != '\0';
+		scan->is_prepare_only = false;
+		scan->blind_count++;
 		scan_statement(session, scan, statement_named(session, scan, name));
 		break;
 	case 'D':
 		if (sw_read_u8(&body) == 'S') {
 			name = sw_read_text(&body);
+			scan->has_named |= *name != '\0';
 			scan_statement(session, scan, statement_named(session, scan, name));
+		} else if (scan->last == 'B') {
+			scan->blind_count--;
 		}
+		break;
+	case 'E':
+		scan->is_prepare_only = false;
 		break;
 	case 'S':
 		scan->has_sync = true;
@@ -168,6 +182,7 @@ static void scan_message(struct sw_session *session, struct scan *scan, const st
 	default:
 		break;
 	}
+	scan->last = message->type;
 	scan->is_broken |= body.failed;
 }
 
@@ -188,6 +203,11 @@ static void free_scan(struct scan *scan)
 {
 	while (scan->parsed_count > 0)
 		sw_statement_unref(scan->parsed[--scan->parsed_count].statement);
+}
+
+bool sw_extended_has(char type)
+{
+	return type != '\0' && strchr("PBDECHSQF", type);
 }
 
 /* Is the whole batch there? A cheap look at headers only. */
@@ -250,19 +270,30 @@ static void note_rename(struct sw_unit *unit, const char *theirs, const char *ou
 	snprintf(unit->our_name, sizeof(unit->our_name), "%s", ours);
 }
 
-static void make_room_for_plan(struct sw_session *session, struct sw_unit *unit)
+uint32_t sw_extended_make_room(struct sw_session *session)
 {
 	struct sw_plan_set *set = &session->server->plans;
 	char name[SW_PLAN_NAME_MAX];
+	uint32_t count = 0;
 
-	while (sw_plan_set_count(set) >= session->engine->config->max_prepared_statements && sw_plan_set_count(set) > 0) {
+	for (; sw_plan_set_count(set) >= session->engine->config->max_prepared_statements; count++) {
 		struct sw_plan *oldest = sw_plan_set_oldest(set);
 
 		sw_plan_name(oldest, name);
 		sw_msg_close_statement(out_of(session), name);
 		sw_plan_set_remove(set, session->engine->plans, oldest);
-		sw_unit_expect(unit, SW_EXPECT_OWN_CLOSE, NULL, NULL);
 	}
+	return count;
+}
+
+void sw_extended_add_parse(struct sw_session *session, const char *name, const struct sw_plan *plan)
+{
+	const struct sw_statement *statement = plan->statement;
+
+	if (plan->told_types)
+		sw_msg_parse(out_of(session), name, statement->text, plan->told_types, plan->told_type_count);
+	else
+		sw_msg_parse(out_of(session), name, statement->text, plan->types, plan->type_count);
 }
 
 /* Sends Parse for a plan that the server connection lacks. */
@@ -271,9 +302,10 @@ static void prepare(struct sw_session *session, struct sw_unit *unit, struct sw_
 {
 	char name[SW_PLAN_NAME_MAX];
 
-	make_room_for_plan(session, unit);
+	for (uint32_t closed = sw_extended_make_room(session); closed > 0; closed--)
+		sw_unit_expect(unit, SW_EXPECT_OWN_CLOSE, NULL, NULL);
 	sw_plan_name(plan, name);
-	sw_msg_parse(out_of(session), name, plan->statement->text, plan->types, plan->type_count);
+	sw_extended_add_parse(session, name, plan);
 	sw_plan_set_add(&session->server->plans, plan);
 	sw_unit_expect(unit, kind, plan, client_name);
 }
@@ -285,7 +317,7 @@ static void prepare_unnamed(struct sw_session *session, struct sw_unit *unit)
 	if (session->server->unnamed_of == session->number)
 		return;
 	if (plan) {
-		sw_msg_parse(out_of(session), "", plan->statement->text, plan->types, plan->type_count);
+		sw_extended_add_parse(session, "", plan);
 		sw_unit_expect(unit, SW_EXPECT_OWN_PARSE, plan, NULL);
 		unit->expects[(unit->expect_first + unit->expect_count - 1) & (unit->expect_size - 1)].is_unnamed = true;
 		session->server->unnamed_of = session->number;
@@ -308,7 +340,7 @@ static void send_named_parse(struct sw_session *session, struct sw_unit *unit, s
 	struct sw_plan *known = sw_plan_names_find(&session->plans, name);
 	char sw_name[SW_PLAN_NAME_MAX];
 
-	if (known && !(unit->is_again && known == plan)) {
+	if (known && !(unit->is_again && (known == plan || known->is_stale))) {
 		/* A server would refuse the second of that name, so let it: with a name that it has. */
 		if (!sw_plan_set_has(&session->server->plans, known))
 			prepare(session, unit, known, SW_EXPECT_OWN_PARSE, NULL);
@@ -409,13 +441,35 @@ static bool send_parse(struct sw_session *session, struct sw_unit *unit, const s
 	return true;
 }
 
+/* What the name means; where the rows are not any more what they were, anew: the client asks what they are (shapes.c). */
+static struct sw_plan *usable_plan(struct sw_session *session, const char *name)
+{
+	struct sw_plan *plan = sw_plan_names_find(&session->plans, name), *successor;
+
+	if (!plan || !plan->is_stale)
+		return plan;
+	successor = sw_plans_successor(session->engine->plans, plan);
+	sw_plan_names_set(&session->plans, session->engine->plans, name, successor);
+	sw_plan_unref(session->engine->plans, successor); /* the name holds it */
+	return successor;
+}
+
+static void set_named(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan)
+{
+	if (plan)
+		sw_plan_ref(plan);
+	sw_plan_unref(session->engine->plans, unit->named);
+	unit->named = plan;
+}
+
 /* Bind, Describe 'S' and Close 'S' speak of a statement by the client's name, which starts at body[at]. */
 static void send_about_statement(struct sw_session *session, struct sw_unit *unit, const struct message *message, size_t at,
 	const char *name)
 {
-	struct sw_plan *plan = *name ? sw_plan_names_find(&session->plans, name) : NULL;
+	struct sw_plan *plan = *name ? usable_plan(session, name) : NULL;
 	char theirs[SW_NAME_MAX + 8];
 
+	set_named(session, unit, plan);
 	if (*name == '\0') {
 		prepare_unnamed(session, unit);
 		send_raw(session, message);
@@ -445,11 +499,22 @@ static void send_bind(struct sw_session *session, struct sw_unit *unit, const st
 		return;
 	}
 	send_about_statement(session, unit, message, strlen(portal) + 1, name);
-	sw_plan_unref(session->engine->plans, unit->bound);
-	unit->bound = *name ? sw_plan_names_find(&session->plans, name) : NULL;
-	if (unit->bound)
-		sw_plan_ref(unit->bound);
+	unit->is_last_portal_unnamed = *portal == '\0';
 	sw_unit_expect(unit, SW_EXPECT_BIND, NULL, NULL);
+}
+
+/* The plan whose shape the answer of a Describe tells, where that is not known yet. */
+static struct sw_plan *told_of(const struct sw_session *session, const struct sw_unit *unit, bool is_statement, const char *name)
+{
+	struct sw_plan *plan = unit->named;
+
+	if (is_statement && *name == '\0')
+		return session->unnamed;
+	if (!is_statement && (*name || !unit->is_last_portal_unnamed))
+		return NULL;
+	if (!plan || (sw_plan_set_is_checked(&session->server->plans, plan) && !(is_statement && !plan->told_types)))
+		return NULL;
+	return plan;
 }
 
 static void send_describe(struct sw_session *session, struct sw_unit *unit, const struct message *message)
@@ -466,7 +531,7 @@ static void send_describe(struct sw_session *session, struct sw_unit *unit, cons
 		send_about_statement(session, unit, message, 1, name);
 	else
 		send_raw(session, message);
-	sw_unit_expect(unit, SW_EXPECT_DESCRIBE, NULL, NULL);
+	sw_unit_expect(unit, SW_EXPECT_DESCRIBE, told_of(session, unit, is_statement, name), NULL);
 }
 
 static void send_execute(struct sw_session *session, struct sw_unit *unit, const struct message *message)
@@ -478,6 +543,7 @@ static void send_execute(struct sw_session *session, struct sw_unit *unit, const
 		return;
 	}
 	send_raw(session, message);
+	unit->has_executed = true;
 	sw_unit_expect(unit, SW_EXPECT_EXECUTE, NULL, NULL);
 }
 
@@ -529,8 +595,10 @@ static bool is_incomplete(const struct message *message)
 {
 	if (message->len == message->total)
 		return false;
-	if (message->type == 'P')
+	if (message->type == 'P' || message->type == 'Q')
 		return message->total <= SW_STATEMENT_BYTES_MAX;
+	if (message->type == 'F')
+		return false;
 	if (message->type == 'B')
 		return message->len < NAMES_BYTES_MAX;
 	return true;
@@ -555,16 +623,63 @@ static bool is_discard_in_company(const struct sw_unit *unit)
 	return unit->flags & SW_V_DISCARD_ALL && unit->statements > 1;
 }
 
+/* ---- a query or a function call behind a batch without Sync: it ends the batch, with one ReadyForQuery for both */
+
+/* A Sync of Seawall's own; what the client has sent behind it waits for its answer. */
+static void send_own_sync(struct sw_session *session, struct sw_unit *unit)
+{
+	sw_msg_sync(out_of(session));
+	unit->is_sent = unit->is_own_sync = true;
+}
+
+/* Is what the batch has executed, and what follows, one transaction only because there is no Sync between them? */
+static bool is_implicit_transaction(const struct sw_unit *unit)
+{
+	return unit->has_executed && (!unit->was_in_transaction || unit->flags & SW_V_END);
+}
+
+/* False where it has to wait, or is to come again as a unit of its own. */
+static bool send_query(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+{
+	struct sw_statement *statement = &unseen_statement;
+	bool is_query = message->type == 'Q', is_seen = message->len == message->total;
+
+	if (is_query && is_seen && message->bytes[message->total - 1] != '\0') {
+		break_protocol(session, "invalid string in message");
+		return false;
+	}
+	if (is_query && is_seen)
+		statement = sw_session_query(session, (const char *)message->bytes + SW_HEADER_BYTES,
+			message->total - SW_HEADER_BYTES - 1);
+	if (!is_implicit_transaction(unit) || sw_local_is(session, statement) || statement->verdict.flags & SW_V_DISCARD_ALL) {
+		send_own_sync(session, unit);
+		return false;
+	}
+	if (unit->expect_count > 0 && !unit->is_awaited) {
+		sw_msg_flush(out_of(session));
+		unit->is_awaited = true;
+	}
+	if (unit->expect_count > 0)
+		return false;
+	if (is_query)
+		sw_session_forget_unnamed(session);
+	sw_unit_add(session, unit, is_query ? statement : &unknown_statement);
+	unit->is_sent = true;
+	unit->is_extended = false;
+	send_raw(session, message);
+	return true;
+}
+
+/* ---- one message of a batch */
+
 /* Handles one message; false where it has to wait or the session ended. */
 static bool send_message(struct sw_session *session, struct sw_unit *unit, const struct message *message)
 {
+	if (!sw_extended_has(message->type))
+		return false;
 	if (unit->has_failed && message->type != 'S') {
 		session->pass_over = message->total - message->len;
 		return true;
-	}
-	if (!strchr("PBDECHS", message->type)) {
-		break_protocol(session, "unexpected message inside an extended query");
-		return false;
 	}
 	if (is_too_long(message)) {
 		break_protocol(session, "invalid message length");
@@ -572,6 +687,8 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 	}
 	if (is_incomplete(message))
 		return false;
+	if (message->type == 'Q' || message->type == 'F')
+		return send_query(session, unit, message);
 	if (!are_names_readable(message)) {
 		break_protocol(session, "malformed extended query message");
 		return false;
@@ -608,8 +725,11 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 		unit->is_sent = true;
 		send_raw(session, message);
 		break;
-	default:
-		send_raw(session, message);
+	default: /* Flush */
+		if (unit->is_prepare_only)
+			send_own_sync(session, unit);
+		else
+			send_raw(session, message);
 	}
 	return true;
 }
@@ -639,12 +759,12 @@ static size_t send_batch(struct sw_session *session, const uint8_t *bytes, size_
 
 /* ---- the first message of a batch */
 
-static void keep_request(struct sw_session *session, struct sw_unit *unit, const uint8_t *bytes, bool has_sync)
+static void keep_request(struct sw_session *session, struct sw_unit *unit, const uint8_t *bytes)
 {
 	bool is_replica = !session->server->is_primary;
-	bool may_keep = has_sync && !unit->was_in_transaction && session->pins == 0 && !unit->is_final;
+	bool may_keep = unit->is_whole && !unit->was_in_transaction && session->pins == 0 && !unit->is_final;
 	bool may_retry = may_keep && is_replica && (unit->common & SW_V_RETRY || unit->flags & SW_V_BEGIN);
-	bool may_heal = may_keep && unit->statements <= 1 && sw_plan_names_count(&session->plans) > 0;
+	bool may_heal = may_keep && unit->statements <= 1 && unit->has_named;
 
 	if (!(may_retry || may_heal) || sw_buf_append(&unit->request, bytes, unit->scanned) != SW_OK)
 		return;
@@ -662,7 +782,7 @@ static void remember_begin(struct sw_session *session, const struct sw_unit *uni
 /* Makes the unit from what is there; false where more has to arrive, or the batch was answered here. */
 static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t len, size_t *ret_used)
 {
-	struct scan scan = {.bytes = 0};
+	struct scan scan = {.is_prepare_only = true};
 	struct sw_unit *unit;
 	bool is_local = false;
 
@@ -673,12 +793,15 @@ static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t
 	unit->is_extended = unit->is_read = true;
 	scan_batch(session, &scan, bytes, len);
 	unit->scanned = scan.bytes;
-	unit->is_whole = scan.has_sync;
-	if (!scan.has_sync)
+	unit->is_prepare_only = scan.has_flush && scan.is_prepare_only;
+	unit->is_whole = scan.has_sync || unit->is_prepare_only;
+	unit->has_named = scan.has_named;
+	unit->has_blind = scan.blind_count > 0;
+	if (!unit->is_whole)
 		unit->is_read = false;
 	if (scan.is_broken) {
 		break_protocol(session, "malformed extended query message");
-	} else if (scan.has_sync && scan.local_count == scan.statement_count &&
+	} else if (unit->is_whole && scan.local_count == scan.statement_count &&
 		   (scan.statement_count > 0 || scan.bytes == SW_HEADER_BYTES || session->is_console)) {
 		is_local = true; /* also a lone Sync */
 	} else if (scan.setting_count > 0) {
@@ -721,7 +844,15 @@ size_t sw_extended_consume(struct sw_session *session, const uint8_t *bytes, siz
 	case SW_ROUTE_GO:
 		break;
 	}
-	keep_request(session, session->unit, bytes, session->unit->is_whole);
+	switch (sw_shapes_ask(session, session->unit, bytes)) {
+	case SW_ROUTE_WAIT:
+		return 0;
+	case SW_ROUTE_ENDED:
+		return sw_input_consume(session, bytes, len);
+	case SW_ROUTE_GO:
+		break;
+	}
+	keep_request(session, session->unit, bytes);
 	remember_begin(session, session->unit);
 	session->state = SW_SESSION_UNIT;
 	return send_batch(session, bytes, len);

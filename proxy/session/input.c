@@ -82,24 +82,34 @@ static struct sw_settings *parse_vars(struct sw_session *session)
 
 struct sw_plan *sw_session_plan(struct sw_session *session, const char *text, const uint8_t *types, uint16_t type_count)
 {
-	/* Settings that the transaction has changed are not in vars yet: what is prepared under them is nobody else's. */
+	/* What is prepared under settings or tables that only this transaction knows, so far, is nobody else's. */
 	uint32_t flags = session->unit ? session->unit->flags : 0;
-	bool is_private = session->touched || session->has_passing || session->pins & SW_PIN_SETTING || flags & SW_V_PASSING;
+	bool is_private = session->touched || session->has_passing || session->pins & SW_PIN_SETTING || session->has_ddl ||
+			  flags & (SW_V_PASSING | SW_V_DDL);
+	int64_t ddl_ns = session->has_ddl ? INT64_MAX :
+					    sw_board_ddl_ns(session->engine->board, SW_DDL_FUNCTIONS, session->database->ddl_slot);
 	struct sw_plan_key key = {.statement = sw_session_statement(session, text, strlen(text)),
 		.settings = parse_vars(session),
 		.owner = is_private ? session->number : 0};
 
-	return sw_plans_get(session->engine->plans, &key, types, type_count);
+	return sw_plans_get(session->engine->plans, &key, types, type_count, ddl_ns);
 }
 
 /* A simple query is not kept: only its verdict counts, but for the console's, which is the text. */
-static struct sw_statement *judge(struct sw_session *session, const char *text, size_t len)
+struct sw_statement *sw_session_query(struct sw_session *session, const char *text, size_t len)
 {
 	struct sw_classify_env env = env_of(session);
 
 	if (session->is_console)
 		return sw_session_statement(session, text, len);
 	return sw_verdicts_judge(session->engine->verdicts, text, len, session->database->number, &env);
+}
+
+void sw_session_forget_unnamed(struct sw_session *session)
+{
+	session->server->unnamed_of = 0;
+	sw_plan_unref(session->engine->plans, session->unnamed);
+	session->unnamed = NULL;
 }
 
 /* Passes what is there of a message to the server; the rest follows through session->pass. */
@@ -160,7 +170,7 @@ static size_t consume_query(struct sw_session *session, const uint8_t *bytes, si
 			break_protocol(session, "invalid string in message");
 			return 0;
 		}
-		statement = judge(session, text, total - SW_HEADER_BYTES - 1);
+		statement = sw_session_query(session, text, total - SW_HEADER_BYTES - 1);
 		if (sw_local_query(session, statement))
 			return total;
 	}
@@ -181,10 +191,7 @@ static size_t consume_query(struct sw_session *session, const uint8_t *bytes, si
 		keep_request(session, unit, bytes, total);
 		remember_begin(session, unit, text, total - SW_HEADER_BYTES - 1);
 	}
-	/* A simple query destroys the unnamed statement (T62). */
-	session->server->unnamed_of = 0;
-	sw_plan_unref(session->engine->plans, session->unnamed);
-	session->unnamed = NULL;
+	sw_session_forget_unnamed(session);
 	unit->is_sent = true;
 	session->state = SW_SESSION_UNIT;
 	return forward(session, bytes, len, total);
@@ -241,37 +248,53 @@ static size_t consume_copy(struct sw_session *session, const uint8_t *bytes, siz
 	return forward(session, bytes, len, total);
 }
 
-/* Refused by Seawall: everything up to Sync is dropped, as a server does after an error. */
+/* After an error that Seawall has answered: everything up to Sync is dropped, as a server does. */
 static size_t consume_skipped(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
 {
-	struct sw_unit *unit = session->unit;
-
 	if (bytes[0] != 'S')
 		return drop(session, len, total);
-	session->unit = NULL;
-	session->state = SW_SESSION_READY;
-	sw_unit_free(session->engine, unit);
+	session->is_skipping = false;
 	sw_local_end_in_error(session);
 	return total;
+}
+
+/* What means the same in the middle of a batch and outside of it. */
+static size_t consume_anywhere(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
+{
+	char what[64];
+
+	switch (bytes[0]) {
+	case 'd':
+	case 'c':
+	case 'f': /* left over from a COPY that failed: a server ignores them too */
+		return drop(session, len, total);
+	case 'X':
+		sw_session_close(session, SW_END_CLIENT);
+		return 0;
+	default:
+		snprintf(what, sizeof(what), "invalid frontend message type %d", bytes[0]);
+		break_protocol(session, what);
+		return 0;
+	}
 }
 
 static size_t consume_in_unit(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
 {
 	struct sw_unit *unit = session->unit;
 
-	if (unit->is_skipping)
-		return consume_skipped(session, bytes, len, total);
 	if (unit->is_copy_in)
 		return consume_copy(session, bytes, len, total);
-	if (unit->is_extended && !unit->is_sent)
+	if (!unit->is_extended || unit->is_sent)
+		return 0;
+	if (sw_extended_has((char)bytes[0]))
 		return sw_extended_consume(session, bytes, len);
-	return 0;
+	return consume_anywhere(session, bytes, len, total);
 }
 
 static size_t consume_when_ready(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
 {
-	char what[64];
-
+	if (session->is_skipping && bytes[0] != 'X')
+		return consume_skipped(session, bytes, len, total);
 	switch (bytes[0]) {
 	case 'Q':
 		return consume_query(session, bytes, len, total);
@@ -286,17 +309,8 @@ static size_t consume_when_ready(struct sw_session *session, const uint8_t *byte
 		return sw_extended_consume(session, bytes, len);
 	case 'F':
 		return consume_call(session, bytes, len, total);
-	case 'd':
-	case 'c':
-	case 'f': /* left over from a COPY that failed: a server ignores them too */
-		return drop(session, len, total);
-	case 'X':
-		sw_session_close(session, SW_END_CLIENT);
-		return 0;
 	default:
-		snprintf(what, sizeof(what), "invalid frontend message type %d", bytes[0]);
-		break_protocol(session, what);
-		return 0;
+		return consume_anywhere(session, bytes, len, total);
 	}
 }
 

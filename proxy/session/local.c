@@ -377,6 +377,7 @@ void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len
 {
 	struct batch batch = {.session = session};
 	struct sw_buf *out = &session->engine->assembly;
+	bool has_sync = bytes[len - SW_HEADER_BYTES] == 'S';
 
 	session->queries++;
 	if (session->is_console) {
@@ -393,10 +394,12 @@ void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len
 	}
 	if (batch.bound)
 		sw_statement_unref(batch.bound);
-	if (batch.has_failed) {
+	if (batch.has_failed && has_sync) {
 		sw_local_end_in_error(session);
 		return;
 	}
-	sw_msg_ready(out, session->txn_status);
+	session->is_skipping = batch.has_failed;
+	if (has_sync)
+		sw_msg_ready(out, session->txn_status);
 	sw_session_send(session, out);
 }

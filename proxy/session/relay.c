@@ -65,11 +65,6 @@ static void write_out(struct passage *passage)
 
 /* ---- what was expected */
 
-static bool is_fake(const struct sw_expect *expect)
-{
-	return expect->kind == SW_EXPECT_FAKE_PARSE || expect->kind >= SW_EXPECT_FAKE_CLOSE;
-}
-
 static void append_empty(struct sw_buf *out, char type)
 {
 	sw_msg_end(out, sw_msg_begin(out, type));
@@ -110,28 +105,20 @@ static void append_fakes(struct sw_session *session)
 	struct sw_unit *unit = session->unit;
 	struct sw_expect *expect;
 
-	while (unit && (expect = sw_unit_expected(unit)) && is_fake(expect)) {
+	while (unit && (expect = sw_unit_expected(unit)) && sw_expect_is_fake(expect)) {
 		append_fake(session, expect);
 		sw_unit_expected_done(session, unit);
 	}
 }
 
-static bool has_real_expectation(const struct sw_unit *unit)
-{
-	for (uint32_t i = 0; i < unit->expect_count; i++)
-		if (!is_fake(&unit->expects[(unit->expect_first + i) & (unit->expect_size - 1)]))
-			return true;
-	return false;
-}
-
 void sw_relay_emit_fakes(struct sw_session *session)
 {
-	const struct sw_unit *unit = session->unit;
+	struct sw_unit *unit = session->unit;
 
 	if (!unit || unit->has_failed)
 		return;
 	/* While the unit may run again elsewhere nothing of its answer is told; they go before the server's first. */
-	if ((unit->may_retry || unit->may_heal) && has_real_expectation(unit))
+	if ((unit->may_retry || unit->may_heal) && sw_unit_expected_of_server(unit))
 		return;
 	append_fakes(session);
 	if (sw_buf_len(out_of(session)) == 0)
@@ -241,6 +228,28 @@ static bool is_plan_fault(const struct sw_fields *fields)
 	       (strcmp(fields->sqlstate, "26000") == 0 && strcmp(fields->routine, "exec_bind_message") == 0);
 }
 
+/*
+ * Nobody shall meet that plan again (T64). True where the unit will run again: not where the rows are others than the client
+ * was told, and it did not ask.
+ */
+static bool heal_or_drop(struct sw_session *session, struct sw_server *server, bool is_stale)
+{
+	struct sw_unit *unit = session->unit;
+
+	if (is_stale)
+		sw_plans_spoil(session->engine->plans, unit->named);
+	if (unit->may_heal && !(is_stale && unit->has_blind)) {
+		unit->is_healing = unit->is_retrying = true;
+		return true;
+	}
+	if (is_stale)
+		return false;
+	sw_plan_set_remove(&server->plans, session->engine->plans, unit->named);
+	if (session->pins) /* it was the session itself that took it away */
+		sw_plan_names_remove(&session->plans, session->engine->plans, unit->our_name);
+	return false;
+}
+
 /* True where the client gets it. */
 static bool on_error(struct passage *passage, const uint8_t *body, size_t len)
 {
@@ -257,13 +266,8 @@ static bool on_error(struct passage *passage, const uint8_t *body, size_t len)
 	unit->has_failed = true;
 	unit->is_copy_in = false;
 	unit->was_refused = was_refused(unit, &fields);
-	if (unit->bound && is_plan_fault(&fields)) {
-		if (unit->may_heal) {
-			unit->is_healing = unit->is_retrying = true;
-			return false;
-		}
-		passage->server->is_unclean = true; /* nobody shall meet the plan again (T64) */
-	}
+	if (unit->named && is_plan_fault(&fields) && heal_or_drop(session, passage->server, strcmp(fields.sqlstate, "0A000") == 0))
+		return false;
 	if (unit->may_retry && is_worth_retrying(fields.sqlstate)) {
 		if (strcmp(fields.sqlstate, "25006") == 0 && unit->statement)
 			unit->statement->learned_primary = true;
@@ -278,15 +282,19 @@ static bool on_error(struct passage *passage, const uint8_t *body, size_t len)
 	return !rename_in_error(passage, &fields);
 }
 
-/* A server that is shot says so in a WARNING; where the unit will run elsewhere, the client need not know. */
+/*
+ * A server that is shot says so in a WARNING, behind the beginning of an answer perhaps; where the unit will run elsewhere,
+ * the client hears of neither.
+ */
 static bool on_notice(struct passage *passage, const uint8_t *body, size_t len)
 {
-	const struct sw_unit *unit = passage->session->unit;
+	struct sw_unit *unit = passage->session->unit;
 	struct sw_fields fields;
 
 	if (!unit || !unit->may_retry || sw_fields_parse(body, len, &fields) != SW_OK)
 		return true;
-	return strncmp(fields.sqlstate, "57P0", 4) != 0;
+	unit->is_retrying = strncmp(fields.sqlstate, "57P0", 4) == 0;
+	return !unit->is_retrying;
 }
 
 static bool on_parameter_status(struct passage *passage, const uint8_t *body, size_t len)
@@ -318,8 +326,10 @@ static bool on_message(struct passage *passage, char type, const uint8_t *body, 
 		return on_parameter_status(passage, body, len);
 	case 'Z':
 		passage->ready = len == 1 ? (char)body[0] : '?';
-		return true;
-	default:
+		return !(passage->session->unit && passage->session->unit->is_own_sync);
+	default: /* read only where somebody wants it */
+		if (sw_shapes_want(passage->session, type))
+			sw_shapes_note(passage->session, type, body, len);
 		return true;
 	}
 }
@@ -350,9 +360,12 @@ static bool on_header(struct passage *passage, char type)
 	}
 }
 
-static bool is_read_whole(char type, size_t total)
+static bool is_read_whole(struct sw_session *session, char type, size_t total)
 {
-	return (type == 'E' || type == 'N' || type == 'S' || type == 'Z' || type == '1' || type == '2' || type == '3') && total <= READ_WHOLE_MAX;
+	if (total > READ_WHOLE_MAX)
+		return false;
+	return (type == 'E' || type == 'N' || type == 'S' || type == 'Z' || type == '1' || type == '2' || type == '3') ||
+	       sw_shapes_want(session, type);
 }
 
 /* ---- the passage */
@@ -366,10 +379,12 @@ static bool is_answer(char type)
 /* One message that has arrived whole (bytes[0..total)), in place in the run or put together. Returns whether it passes. */
 static bool take_whole(struct passage *passage, const uint8_t *bytes, size_t total)
 {
-	if (is_read_whole((char)bytes[0], total) &&
-		!on_message(passage, (char)bytes[0], bytes + SW_HEADER_BYTES, total - SW_HEADER_BYTES))
+	char type = (char)bytes[0];
+
+	if (is_read_whole(passage->session, type, total) &&
+		!on_message(passage, type, bytes + SW_HEADER_BYTES, total - SW_HEADER_BYTES))
 		return false;
-	return on_header(passage, (char)bytes[0]);
+	return on_header(passage, type);
 }
 
 static void emit_turn(struct passage *passage, char type)
@@ -377,7 +392,7 @@ static void emit_turn(struct passage *passage, char type)
 	struct sw_unit *unit = passage->session->unit;
 	struct sw_expect *expect = unit && unit->is_extended ? sw_unit_expected(unit) : NULL;
 
-	if (!expect || !is_fake(expect) || !is_answer(type))
+	if (!expect || !sw_expect_is_fake(expect) || !is_answer(type))
 		return;
 	cut_run(passage, passage->at);
 	passage->run = passage->at;
@@ -399,7 +414,7 @@ static bool finish_partial(struct passage *passage)
 	}
 	passage->run = passage->at;
 	total = 1 + (size_t)sw_get_u32(sw_buf_data(partial) + 1);
-	if (is_read_whole((char)*sw_buf_data(partial), total)) {
+	if (is_read_whole(passage->session, (char)*sw_buf_data(partial), total)) {
 		size_t lacking = total - sw_buf_len(partial), there = (size_t)(passage->end - passage->at);
 		size_t now = lacking < there ? lacking : there;
 
@@ -445,7 +460,7 @@ static bool take_message(struct passage *passage)
 		return false;
 	}
 	is_whole = there >= total;
-	if (!is_whole && is_read_whole((char)bytes[0], total))
+	if (!is_whole && is_read_whole(passage->session, (char)bytes[0], total))
 		return false;
 	emit_turn(passage, (char)bytes[0]);
 	now = is_whole ? total : there;
@@ -470,14 +485,14 @@ static bool step(struct passage *passage)
 	return sw_buf_len(&passage->server->partial) > 0 ? finish_partial(passage) : take_message(passage);
 }
 
-/* ---- stale plans (T64): "cached plan must not change result type" */
+/* ---- plans that are stale or gone (T64) */
 
 static void on_healed(struct sw_server *server, struct sw_round *round, void *arg)
 {
 	struct sw_session *session = arg;
 
 	(void)round;
-	sw_plan_set_remove(&server->plans, session->engine->plans, session->unit->bound);
+	sw_plan_set_remove(&server->plans, session->engine->plans, session->unit->named);
 	sw_unit_again(session);
 }
 
@@ -488,7 +503,7 @@ static void heal(struct sw_session *session, struct sw_server *server)
 	char name[SW_PLAN_NAME_MAX];
 
 	sw_unit_expect_nothing(session, session->unit);
-	sw_plan_name(session->unit->bound, name);
+	sw_plan_name(session->unit->named, name);
 	sw_msg_close_statement(out, name);
 	sw_msg_sync(out);
 	session->state = SW_SESSION_ROUND;
@@ -509,7 +524,14 @@ static void on_ready(struct sw_session *session, struct sw_server *server)
 		return;
 	}
 	session->txn_status = server->txn_status;
+	session->is_skipping = session->unit->is_own_sync && session->unit->has_failed;
 	sw_unit_end(session);
+}
+
+/* Has the batch been answered that a query waits for? */
+static bool is_query_due(const struct sw_unit *unit)
+{
+	return unit->is_awaited && (unit->expect_count == 0 || unit->has_failed);
 }
 
 static void on_data(struct sw_session *session, struct sw_server *server, const uint8_t *bytes, size_t len)
@@ -536,7 +558,7 @@ static void on_data(struct sw_session *session, struct sw_server *server, const 
 		server->txn_status = passage.ready;
 	if (passage.ready != 0 && session->unit)
 		on_ready(session, server);
-	else if (session->unit && session->unit->is_copy_in && !was_copy_in)
+	else if (session->unit && ((session->unit->is_copy_in && !was_copy_in) || is_query_due(session->unit)))
 		sw_session_resume(session);
 }
 

@@ -396,7 +396,7 @@ void sw_session_cancel(struct sw_engine *engine, uint32_t pid, uint32_t secret)
 
 static bool is_at_rest(const struct sw_session *session)
 {
-	return session->state <= SW_SESSION_WELCOME || (session->state == SW_SESSION_READY && !session->unit &&
+	return session->state <= SW_SESSION_WELCOME || (session->state == SW_SESSION_READY && !session->unit && !session->is_skipping &&
 							       session->txn_status == 'I' && session->pool_mode != SW_POOL_SESSION);
 }
 

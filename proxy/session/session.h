@@ -65,7 +65,7 @@ enum sw_expect_kind {
 	SW_EXPECT_OWN_PARSE,    /* '1' of a Parse that Seawall put in */
 	SW_EXPECT_FAKE_PARSE,   /* nothing was sent: the client gets '1' in its turn */
 	SW_EXPECT_BIND,         /* '2' */
-	SW_EXPECT_DESCRIBE,     /* 'T' or 'n' */
+	SW_EXPECT_DESCRIBE,     /* 'T' or 'n' (behind 't' where it is of a statement) */
 	SW_EXPECT_EXECUTE,      /* up to 'C', 'I' or 's' */
 	SW_EXPECT_CLOSE,        /* '3' for the client */
 	SW_EXPECT_OWN_CLOSE,    /* '3' of a Close that Seawall put in */
@@ -80,7 +80,7 @@ enum sw_expect_kind {
 struct sw_expect {
 	uint8_t kind;
 	bool is_unnamed;        /* with PARSE: the unnamed statement */
-	struct sw_plan *plan;   /* with PARSE kinds: what is being prepared; a reference */
+	struct sw_plan *plan;   /* with PARSE kinds: what is being prepared; with DESCRIBE: what is to be told of; a reference */
 	char *name;             /* with PARSE and FAKE_PARSE: the client's name for it; owned; NULL = unnamed */
 };
 
@@ -108,6 +108,12 @@ struct sw_unit {
 	bool is_whole;              /* the batch was looked at up to its Sync */
 	bool is_again;              /* a second try */
 	bool is_extended, is_sent;  /* sent: its last message has gone to the server */
+	bool is_own_sync;           /* its last message is a Sync of Seawall's own: the client does not see ReadyForQuery */
+	bool is_prepare_only;       /* Parse, Describe and Close up to a Flush: nothing runs */
+	bool has_executed;          /* an Execute has gone to the server */
+	bool is_awaited;            /* a query waits behind it for its answers */
+	bool has_named;             /* it speaks of a named statement */
+	bool has_blind;             /* it runs a statement without asking what its rows are */
 	bool is_read;               /* may run on a replica */
 	bool is_final;              /* has effects on the session of its own: never run again */
 	bool is_unsynced;           /* runs without the session's settings, which cannot be set: it replaces them */
@@ -117,12 +123,13 @@ struct sw_unit {
 	bool was_refused;           /* it did not pass parsing or analysis: nothing of it was executed */
 	bool is_retrying;           /* its answer is being dropped up to ReadyForQuery */
 	bool may_heal;              /* request is complete, one statement, and nothing has been forwarded */
-	bool is_healing;            /* its plan is stale: it will be prepared anew, then the unit runs again */
+	bool is_healing;            /* its plan is stale or gone: it will be prepared anew, then the unit runs again */
 	struct sw_plan *own_portal; /* DEALLOCATE that was bound, to the portal of that name; a reference; NULL = none */
 	char own_portal_name[SW_NAME_MAX];
-	struct sw_plan *bound;      /* the named plan that it runs; a reference; NULL = none */
+	struct sw_plan *named;      /* the named plan that it runs or describes; a reference; NULL = none */
+	bool is_last_portal_unnamed; /* that its last Bind made */
+	struct sw_plan *asked;      /* whose rows the server is being asked for (shapes.c); a reference; NULL = none */
 	bool is_copy_in;            /* the server wants CopyData */
-	bool is_skipping;           /* refused by Seawall: the client's messages are dropped up to Sync */
 	bool was_in_transaction;    /* when it began */
 };
 
@@ -185,6 +192,7 @@ struct sw_session {
 	bool has_ddl;                 /* it may have changed the catalog */
 	bool has_new_relations;       /* … by a command that does so in plain words */
 	bool has_passing;             /* it has changed settings that end with it */
+	bool is_skipping;             /* an extended batch has failed: the client's messages are dropped up to Sync */
 	bool is_rolled_back;          /* moving a read-only transaction to the primary: it was rolled back, begin comes next */
 	bool was_told_end;            /* the server's FATAL error has reached the client */
 	bool is_resuming;
@@ -249,6 +257,9 @@ void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_sta
 void sw_unit_release(struct sw_session *session);
 void sw_unit_expect(struct sw_unit *unit, enum sw_expect_kind kind, struct sw_plan *plan, const char *name);
 struct sw_expect *sw_unit_expected(struct sw_unit *unit); /* the oldest, NULL where none */
+bool sw_expect_is_fake(const struct sw_expect *expect); /* Seawall answers it */
+/* The oldest that the server answers, NULL where none. */
+struct sw_expect *sw_unit_expected_of_server(struct sw_unit *unit);
 void sw_unit_expected_done(struct sw_session *session, struct sw_unit *unit);
 void sw_unit_expect_nothing(struct sw_session *session, struct sw_unit *unit);
 /* unit.c: ReadyForQuery has come and was forwarded. */
@@ -293,6 +304,22 @@ extern const struct sw_server_hooks sw_relay_hooks;
 
 /* extended.c: the extended query messages. Like sw_input_consume. */
 size_t sw_extended_consume(struct sw_session *session, const uint8_t *bytes, size_t len);
+/* extended.c: does it belong to a batch, or end one? */
+bool sw_extended_has(char type);
+/* extended.c, for what is being built: Close of plans that the server connection is to give up for another; how many. */
+uint32_t sw_extended_make_room(struct sw_session *session);
+/* extended.c, for what is being built: Parse of a plan, with the types that clients were told. */
+void sw_extended_add_parse(struct sw_session *session, const char *name, const struct sw_plan *plan);
+
+/* shapes.c: is a message of the server, which comes next, to be given to sw_shapes_note? */
+bool sw_shapes_want(struct sw_session *session, char type);
+/* shapes.c: the client is being told what the statement's parameters or rows are. */
+void sw_shapes_note(struct sw_session *session, char type, const uint8_t *body, size_t len);
+/*
+ * shapes.c: does all that the batch (bytes[0..unit->scanned)) runs give what the client was told? GO: yes. WAIT: the server
+ * is being asked. ENDED: no, and the client was told so.
+ */
+enum sw_route_step sw_shapes_ask(struct sw_session *session, struct sw_unit *unit, const uint8_t *bytes);
 
 /*
  * local.c: sends what is being built, which ends in an error of Seawall's own, and ReadyForQuery. In a transaction the server
@@ -313,13 +340,17 @@ bool sw_local_is_deallocate(const struct sw_session *session, const struct sw_st
 const char *sw_local_deallocate(struct sw_session *session, const struct sw_statement *statement);
 /* Is the statement one of those? */
 bool sw_local_is(const struct sw_session *session, const struct sw_statement *statement);
-/* Answers a batch of extended messages up to Sync, all of them about such statements. */
+/* Answers a batch of extended messages up to Sync or Flush, all of them about such statements. */
 void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len);
 
 /* input.c: what is in force, set by the client or reported by the server (enum sw_settings_flag). */
 uint32_t sw_session_settings_flags(const struct sw_session *session);
 /* input.c: classifies a text for this session; valid until the next call, longer with a reference. */
 struct sw_statement *sw_session_statement(struct sw_session *session, const char *text, size_t len);
+/* input.c: classifies a text that is not prepared; like sw_session_statement. */
+struct sw_statement *sw_session_query(struct sw_session *session, const char *text, size_t len);
+/* input.c: a simple query destroys the unnamed statement (T62). */
+void sw_session_forget_unnamed(struct sw_session *session);
 /* input.c: the plan for a text in this session; a reference. */
 struct sw_plan *sw_session_plan(struct sw_session *session, const char *text, const uint8_t *types, uint16_t type_count);
 

@@ -70,7 +70,8 @@ void sw_unit_free(struct sw_engine *engine, struct sw_unit *unit)
 	if (!unit)
 		return;
 	drop_expects(engine, unit);
-	sw_plan_unref(engine->plans, unit->bound);
+	sw_plan_unref(engine->plans, unit->named);
+	sw_plan_unref(engine->plans, unit->asked);
 	sw_plan_unref(engine->plans, unit->own_portal);
 	if (unit->statement)
 		sw_statement_unref(unit->statement);
@@ -195,6 +196,22 @@ struct sw_expect *sw_unit_expected(struct sw_unit *unit)
 	return unit->expect_count > 0 ? &unit->expects[unit->expect_first] : NULL;
 }
 
+bool sw_expect_is_fake(const struct sw_expect *expect)
+{
+	return expect->kind == SW_EXPECT_FAKE_PARSE || expect->kind >= SW_EXPECT_FAKE_CLOSE;
+}
+
+struct sw_expect *sw_unit_expected_of_server(struct sw_unit *unit)
+{
+	for (uint32_t i = 0; i < unit->expect_count; i++) {
+		struct sw_expect *expect = &unit->expects[(unit->expect_first + i) & (unit->expect_size - 1)];
+
+		if (!sw_expect_is_fake(expect))
+			return expect;
+	}
+	return NULL;
+}
+
 void sw_unit_expected_done(struct sw_session *session, struct sw_unit *unit)
 {
 	struct sw_expect *expect = sw_unit_expected(unit);
@@ -289,7 +306,7 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 	if (unit->flags & SW_V_STABLE_CALLS && (session->has_ddl || unit->flags & SW_V_DDL))
 		pins |= SW_PIN_SETTING;
 
-	if (is_reset && (unit->was_in_transaction || unit->statements > 1))
+	if (is_reset && (unit->was_in_transaction || (unit->is_extended && unit->statements > 1)))
 		pins |= SW_PIN_SETTING; /* it may be rolled back, or others came behind it: too rare to follow */
 	if (!session->server->is_primary && pins & LOST_ON_REPLICA) {
 		/* A pin to a replica would shut the session out of all writes. What was set ends with the transaction instead. */
@@ -404,8 +421,8 @@ void sw_unit_again(struct sw_session *session)
 	session->in = in;
 	unit->scanned = sw_buf_len(&unit->request);
 	sw_buf_clear(&unit->request);
-	sw_plan_unref(session->engine->plans, unit->bound);
-	unit->bound = NULL;
+	sw_plan_unref(session->engine->plans, unit->named);
+	unit->named = NULL;
 	unit->may_heal = unit->is_healing = false;
 	unit->is_again = true;
 	unit->is_sent = unit->is_retrying = unit->has_failed = unit->may_retry = false;
@@ -443,16 +460,14 @@ void sw_unit_fail(struct sw_session *session, const struct sw_problem *problem)
 
 	sw_msg_problem(out, problem);
 	sw_unit_expect_nothing(session, unit);
-	if (unit->is_extended) {
-		unit->is_skipping = true;
-		session->state = SW_SESSION_UNIT;
+	session->state = SW_SESSION_READY;
+	session->is_skipping = unit->is_extended;
+	session->unit = NULL;
+	sw_unit_free(session->engine, unit);
+	if (session->is_skipping)
 		sw_session_send(session, out);
-	} else {
-		session->state = SW_SESSION_READY;
-		session->unit = NULL;
-		sw_unit_free(session->engine, unit);
+	else
 		sw_local_end_in_error(session);
-	}
 	/* Last: the next session in line may go on from inside, and has the same buffer. */
 	if (is_free)
 		sw_unit_detach(session);

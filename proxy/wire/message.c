@@ -225,6 +225,20 @@ void sw_msg_sync(struct sw_buf *out)
 	sw_msg_end(out, sw_msg_begin(out, 'S'));
 }
 
+void sw_msg_flush(struct sw_buf *out)
+{
+	sw_msg_end(out, sw_msg_begin(out, 'H'));
+}
+
+void sw_msg_describe_statement(struct sw_buf *out, const char *name)
+{
+	size_t mark = sw_msg_begin(out, 'D');
+
+	sw_msg_u8(out, 'S');
+	sw_msg_text(out, name);
+	sw_msg_end(out, mark);
+}
+
 void sw_msg_close_statement(struct sw_buf *out, const char *name)
 {
 	size_t mark = sw_msg_begin(out, 'C');
@@ -303,6 +317,38 @@ enum sw_err sw_startup_parse(const uint8_t *packet, size_t len, struct sw_startu
 	}
 	*ret_startup = startup;
 	return SW_OK;
+}
+
+/* FNV-1a. */
+static uint64_t mix(uint64_t hash, const void *bytes, size_t len)
+{
+	const uint8_t *at = bytes;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ at[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+uint64_t sw_row_shape(const uint8_t *body, size_t len)
+{
+	struct sw_reader reader = sw_reader_over(body, len);
+	uint16_t count = sw_read_u16(&reader);
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (uint16_t i = 0; i < count && !reader.failed; i++) {
+		const char *name = sw_read_text(&reader);
+		const uint8_t *type;
+
+		hash = mix(hash, name, strlen(name) + 1);
+		sw_read_bytes(&reader, 6); /* table and column */
+		type = sw_read_bytes(&reader, 10); /* type, size, modifier */
+		if (type)
+			hash = mix(hash, type, 10);
+		sw_read_u16(&reader); /* format */
+	}
+	if (!sw_reader_is_done(&reader))
+		return 0;
+	return hash > SW_ROW_SHAPE_NONE ? hash : SW_ROW_SHAPE_NONE + 1;
 }
 
 enum sw_err sw_fields_parse(const uint8_t *body, size_t len, struct sw_fields *ret_fields)

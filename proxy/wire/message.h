@@ -78,6 +78,8 @@ void sw_msg_parse(struct sw_buf *out, const char *name, const char *sql, const u
 void sw_msg_bind(struct sw_buf *out, const char *statement, const char *const *values, int count);
 void sw_msg_execute(struct sw_buf *out, const char *portal);
 void sw_msg_sync(struct sw_buf *out);
+void sw_msg_flush(struct sw_buf *out);
+void sw_msg_describe_statement(struct sw_buf *out, const char *name);
 void sw_msg_close_statement(struct sw_buf *out, const char *name);
 void sw_msg_cancel(struct sw_buf *out, uint32_t pid, uint32_t secret);
 void sw_msg_startup(struct sw_buf *out, const char *const *pairs); /* name, value, …, NULL */
@@ -94,6 +96,14 @@ struct sw_startup {
 };
 /* packet[0..len): the whole packet with its length field. SW_ERR_PROTOCOL where it is none. */
 enum sw_err sw_startup_parse(const uint8_t *packet, size_t len, struct sw_startup *ret_startup) SW_MUST_USE;
+
+/*
+ * What the body of a RowDescription says of names and types, in one number; 0 where it makes no sense. Two that differ are
+ * different; formats and the tables that columns come from do not count.
+ */
+uint64_t sw_row_shape(const uint8_t *body, size_t len);
+/* The shape of no rows (NoData). */
+#define SW_ROW_SHAPE_NONE 1
 
 /* The fields of an ErrorResponse or NoticeResponse body; "" where missing. The texts lie in the body. */
 struct sw_fields {

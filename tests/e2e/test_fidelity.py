@@ -684,7 +684,7 @@ def test_T64_who_heals_a_plan_keeps_his_place(cluster, table, make_seawall):
     prepares it anew where he is, instead of giving his connection to the third and meeting the other."""
     seawall = make_seawall(cluster, config={"seawall": {"workers": 1, "default_pool_size": 2},
                                             "routing": {"consistency": "off"}})
-    run = bind("", "s") + execute() + sync()
+    run = bind("", "s") + w.describe("P") + execute() + sync()
     with contextlib.ExitStack() as stack:
         mine, other, waiter = (stack.enter_context(wired(seawall)) for _ in range(3))
         lock, ddl = (stack.enter_context(cluster.primary.connect(autocommit=False)) for _ in range(2))
@@ -714,7 +714,8 @@ def test_T64_who_heals_a_plan_keeps_his_place(cluster, table, make_seawall):
 def test_T64_nobody_meets_a_stale_plan_under_load(cluster, table, make_seawall):
     seawall = make_seawall(cluster, config={"seawall": {"workers": 1, "default_pool_size": 4},
                                             "routing": {"consistency": "off"}})
-    with Crowd(seawall, 12, parse("s", "SELECT * FROM " + table) + sync(), bind("", "s") + execute() + sync()) as crowd:
+    run = bind("", "s") + w.describe("P") + execute() + sync()
+    with Crowd(seawall, 12, parse("s", "SELECT * FROM " + table) + sync(), run) as crowd:
         for number in range(4):
             cluster.primary.execute("ALTER TABLE %s ADD COLUMN extra_%d int" % (table, number))
             crowd.wait_more(20)

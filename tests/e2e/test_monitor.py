@@ -102,6 +102,24 @@ def test_T31_T34_a_replica_goes_and_comes_back_and_no_read_fails(watched, healed
     assert load.errors == []
 
 
+@pytest.mark.parametrize("sql", ["SELECT count(*), pg_sleep(0) FROM %s, pg_sleep(%s)", "SELECT id, pg_sleep(0) FROM %s, pg_sleep(%s)"])
+def test_T87_a_read_under_way_when_its_replica_is_shot_runs_elsewhere(watched, healed, table, sql):
+    """PostgreSQL had the head of the answer in its buffer, and sends it with its last words."""
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT%%' || 'pg_sleep(1.5)' AND state = 'active'"
+    sql = sql % (table, "1.5")
+    with watched.connect() as connection:
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(len(connection.execute(sql).fetchall())))
+        thread.start()
+        found = []
+        wait_until(lambda: found.extend(node for node in healed.standbys if node.value(running) == 1) or found, 5,
+                   "the read to run")
+        found[0].stop("immediate")
+        thread.join()
+        assert seen == [1 if "count" in sql else 3]
+        assert last_route(connection)[0] != found[0].name
+
+
 def test_all_replicas_gone(watched, healed, table):
     with Load(watched, table) as load:
         for node in healed.standbys:

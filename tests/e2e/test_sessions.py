@@ -8,7 +8,7 @@ import pytest
 from lib import wire as w
 from lib.proxy import Seawall, last_route
 from lib.wait import wait_until
-from lib.wire import Wire, bind, execute, kinds, parse, query, rows, sqlstates, sync
+from lib.wire import Wire, bind, describe, execute, kinds, parse, query, rows, sqlstates, sync
 from lib.witness import unique
 
 
@@ -449,7 +449,7 @@ def test_T64_result_type_changes_under_a_prepared_statement(seawall, cluster, ta
         cluster.primary.execute("ALTER TABLE %s ADD COLUMN extra int DEFAULT 7" % table)
         cluster.wait_caught_up()
         for _ in range(4):
-            messages = wire.ask(bind("", "s"), execute(), sync())
+            messages = wire.ask(bind("", "s"), describe("P"), execute(), sync())
             assert sqlstates(messages) == [] and rows(messages) == [[b"1", b"row 1", b"7"]]
 
 

@@ -428,6 +428,31 @@ static void test_bytes_behind_the_fields(void **state)
 	}
 }
 
+/* id int4, with a format, a table and a column of its own. */
+#define COLUMN(name, table, type, format) name "\0\0\0\0" table "\0\1\0\0\0" type "\0\4\xff\xff\xff\xff\0" format
+
+static uint64_t shape(const char *bytes, size_t len)
+{
+	return sw_row_shape((const uint8_t *)bytes, len);
+}
+#define SHAPE(literal) shape(literal, sizeof(literal) - 1)
+
+static void test_T64_shape_of_rows(void **state)
+{
+	static const char row[] = "\0\2" COLUMN("id", "\7", "\27", "\0") COLUMN("note", "\7", "\31", "\0");
+	uint64_t whole = shape(row, sizeof(row) - 1);
+
+	(void)state;
+	assert_true(whole > SW_ROW_SHAPE_NONE);
+	assert_true(whole == SHAPE("\0\2" COLUMN("id", "\10", "\27", "\1") COLUMN("note", "\0", "\31", "\1")));
+	assert_false(whole == SHAPE("\0\2" COLUMN("id", "\7", "\24", "\0") COLUMN("note", "\7", "\31", "\0")));
+	assert_false(whole == SHAPE("\0\2" COLUMN("ID", "\7", "\27", "\0") COLUMN("note", "\7", "\31", "\0")));
+	assert_false(whole == SHAPE("\0\1" COLUMN("id", "\7", "\27", "\0")));
+	assert_true(SHAPE("\0\0") > SW_ROW_SHAPE_NONE);
+	for (size_t len = 0; len < sizeof(row) - 1; len++)
+		assert_true(shape(row, len) == 0);
+}
+
 static void test_corpus(void **state)
 {
 	(void)state;
@@ -453,6 +478,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_fields_of_a_built_problem, set_up, tear_down),
 	        cmocka_unit_test(test_every_cut_of_fields),
 	        cmocka_unit_test(test_bytes_behind_the_fields),
+	        cmocka_unit_test(test_T64_shape_of_rows),
 	        cmocka_unit_test(test_corpus),
 	};
 

@@ -56,7 +56,7 @@ static struct sw_plan *get_under(struct fixture *fixture, const char *sql, struc
 	        .settings = settings,
 	        .owner = owner};
 
-	return sw_plans_get(fixture->plans, &key, (const uint8_t *)types, type_count);
+	return sw_plans_get(fixture->plans, &key, (const uint8_t *)types, type_count, 0);
 }
 
 static struct sw_plan *get(struct fixture *fixture, const char *sql, const char *types, uint16_t type_count)
@@ -273,6 +273,72 @@ static void test_name_set_to_the_plan_it_holds(void **state)
 	sw_plan_names_clear(&names, f->plans);
 }
 
+/* T64: what is spoiled goes on for who has it, and nobody else gets it. */
+static void test_T64_spoiled_plan(void **state)
+{
+	struct fixture *f = *state;
+	struct sw_plan_names names = {NULL};
+	struct sw_plan *plan = get(f, "SELECT $1", INT4, 1), *successor, *found;
+
+	sw_plan_names_set(&names, f->plans, "a", plan);
+	sw_plan_names_set(&names, f->plans, "b", plan);
+	sw_plans_spoil(f->plans, plan);
+	sw_plans_spoil(f->plans, plan);
+	assert_true(plan->is_stale);
+	successor = sw_plans_successor(f->plans, plan);
+	assert_ptr_not_equal(successor, plan);
+	assert_int_not_equal(successor->id, plan->id);
+	assert_false(successor->is_stale);
+	assert_memory_equal(successor->types, INT4, 4);
+	found = get(f, "SELECT $1", INT4, 1);
+	assert_ptr_equal(found, successor);
+	sw_plan_names_replace(&names, f->plans, plan, successor);
+	assert_int_equal(plan->refs, 1);
+	assert_ptr_equal(sw_plan_names_find(&names, "a"), successor);
+	assert_ptr_equal(sw_plan_names_find(&names, "b"), successor);
+	sw_plan_unref(f->plans, found);
+	sw_plan_unref(f->plans, successor);
+	sw_plan_unref(f->plans, plan);
+	sw_plan_names_clear(&names, f->plans);
+}
+
+/* After DDL a text is prepared anew; who has prepared it before keeps what he has. */
+static void test_T64_plan_older_than_a_change(void **state)
+{
+	struct fixture *f = *state;
+	struct sw_classify_env env = {.standard_conforming_strings = true};
+	struct sw_plan_key key = {.statement = sw_verdicts_get(f->verdicts, "SELECT 1", 8, 1, &env), .settings = f->settings};
+	struct sw_plan *old = sw_plans_get(f->plans, &key, NULL, 0, 0);
+	struct sw_plan *same = sw_plans_get(f->plans, &key, NULL, 0, old->made_ns - 1);
+	struct sw_plan *other = sw_plans_get(f->plans, &key, NULL, 0, old->made_ns);
+
+	assert_ptr_equal(same, old);
+	assert_ptr_not_equal(other, old);
+	assert_false(old->is_stale);
+	sw_plan_unref(f->plans, old);
+	sw_plan_unref(f->plans, same);
+	sw_plan_unref(f->plans, other);
+}
+
+static void test_what_is_known_of_a_held_plan(void **state)
+{
+	struct fixture *f = *state;
+	struct sw_plan_set set = {NULL};
+	struct sw_plan *plan = get(f, "SELECT $1", NULL, 0);
+
+	sw_plan_set_check(&set, plan); /* not held: nothing to note */
+	sw_plan_set_add(&set, plan);
+	assert_false(sw_plan_set_is_checked(&set, plan));
+	sw_plan_set_check(&set, plan);
+	assert_true(sw_plan_set_is_checked(&set, plan));
+	sw_plan_set_remove(&set, f->plans, plan);
+	assert_false(sw_plan_set_is_checked(&set, plan));
+	sw_plan_fix_types(plan, (const uint8_t *)INT4, 1);
+	sw_plan_fix_types(plan, (const uint8_t *)TEXT, 1); /* the first counts */
+	assert_memory_equal(plan->told_types, INT4, 4);
+	sw_plan_unref(f->plans, plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +353,9 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_eviction, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_T61_clients_names, set_up, tear_down),
 	        cmocka_unit_test_setup_teardown(test_name_set_to_the_plan_it_holds, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_T64_spoiled_plan, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_T64_plan_older_than_a_change, set_up, tear_down),
+	        cmocka_unit_test_setup_teardown(test_what_is_known_of_a_held_plan, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
