@@ -1,8 +1,7 @@
 /*
- * Extended query messages: a batch up to Sync is looked at before its first byte is sent, so that all of it runs on one
- * node that can do all of it (T67); then its messages go out with the names of statements put right for the server
- * connection (T61 to T65). Runs on the worker's thread.
- * What is not here: the answers (relay.c).
+ * Extended query messages: what of a batch goes to the server, with the names of statements put right for the server
+ * connection (T61 to T65), and what Seawall puts in. Runs on the worker's thread.
+ * What is not here: the look ahead at a batch (lookahead.c), what Bind may rely on (shapes.c), the answers (relay.c).
  * Source: PostgreSQL manual, 55.2.3 'Extended Query'.
  */
 #include <assert.h>
@@ -11,8 +10,7 @@
 
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
-#include "proxy/session/session.h"
-#include "proxy/wire/reader.h"
+#include "proxy/session/batch.h"
 #include "router/verdicts.h"
 
 /* A batch that is longer goes to the primary without being seen whole. */
@@ -24,206 +22,9 @@
 /* Statements that one client may have prepared by name. */
 #define CLIENT_PLANS_MAX 65536
 
-/* A statement too long to be parsed, in an extended batch. */
-static struct sw_statement unseen_statement = {
-	.verdict = {.pins = SW_PIN_UNSEEN, .statements = 1, .flags = SW_V_DDL, .reason = "statement too long to parse"},
-};
-/* A name that Seawall has not seen prepared. */
-static struct sw_statement unknown_statement = {
-	.verdict = {.statements = 1, .reason = "unknown prepared statement"},
-};
-
-/* One message, as far as it has arrived. */
-struct message {
-	char type;
-	const uint8_t *bytes; /* with its header */
-	size_t len;           /* that are there */
-	size_t total;         /* that there will be */
-};
-
-static bool next_message(const uint8_t *bytes, size_t len, struct message *ret_message)
-{
-	uint32_t length;
-
-	if (len < SW_HEADER_BYTES)
-		return false;
-	length = sw_get_u32(bytes + 1);
-	if (length < 4 || length > SW_MESSAGE_BYTES_MAX)
-		return false; /* told by sw_input_consume when it comes first in line */
-	*ret_message = (struct message){.type = (char)bytes[0], .bytes = bytes, .total = 1 + (size_t)length};
-	ret_message->len = len < ret_message->total ? len : ret_message->total;
-	return true;
-}
-
-/* Refused when it comes first in line. */
-static bool is_too_long(const struct message *message)
-{
-	return sw_input_is_too_long((uint8_t)message->type, message->total);
-}
-
-static struct sw_reader body_of(const struct message *message)
-{
-	return sw_reader_over(message->bytes + SW_HEADER_BYTES, message->len - SW_HEADER_BYTES);
-}
-
 static void break_protocol(struct sw_session *session, const char *what)
 {
 	sw_session_die(session, SW_END_PROTOCOL, &(struct sw_problem){.severity = "FATAL", .sqlstate = "08P01", .message = what});
-}
-
-/* ---- looking ahead */
-
-#define SCAN_NAMES_MAX 64
-
-struct scan {
-	bool has_sync, has_flush, is_broken;
-	bool is_prepare_only;         /* no Bind, no Execute */
-	char last;                    /* type of the message before */
-	uint32_t blind_count;         /* Binds that no Describe follows at once */
-	bool has_named;
-	size_t bytes;                 /* looked at, whole messages */
-	uint32_t statement_count, local_count, setting_count;
-	struct {
-		const char *name;
-		struct sw_statement *statement;
-	} parsed[SCAN_NAMES_MAX];     /* by Parse in this batch */
-	uint32_t parsed_count;
-};
-
-/* What a client's name means at this point of the batch. */
-static struct sw_statement *statement_named(struct sw_session *session, const struct scan *scan, const char *name)
-{
-	struct sw_plan *plan;
-
-	for (uint32_t i = scan->parsed_count; i-- > 0;)
-		if (strcmp(scan->parsed[i].name, name) == 0)
-			return scan->parsed[i].statement;
-	plan = *name ? sw_plan_names_find(&session->plans, name) : session->unnamed;
-	/* The verdict may be older than the catalog: ask for it again. */
-	return plan ? sw_session_statement(session, plan->statement->text, plan->statement->len) : &unknown_statement;
-}
-
-static bool is_lone_deallocate(const struct sw_statement *statement)
-{
-	return statement->verdict.flags & SW_V_DEALLOCATE && !(statement->verdict.flags & SW_V_MULTI);
-}
-
-static void scan_statement(struct sw_session *session, struct scan *scan, struct sw_statement *statement)
-{
-	bool is_ours = !(session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN)) && is_lone_deallocate(statement);
-
-	scan->statement_count++;
-	scan->local_count += sw_local_is(session, statement);
-	scan->setting_count += (statement->verdict.flags & SW_V_SEAWALL) != 0;
-	if (is_ours)
-		session->unit->is_final = true; /* answered here, wherever the others run */
-	else
-		sw_unit_add(session, session->unit, statement);
-}
-
-static void scan_parse(struct sw_session *session, struct scan *scan, const struct message *message)
-{
-	struct sw_reader body = body_of(message);
-	const char *name = sw_read_text(&body), *text = sw_read_text(&body);
-	struct sw_statement *statement;
-
-	if (body.failed) {
-		scan->is_broken = true;
-		return;
-	}
-	scan->has_named |= *name != '\0';
-	statement = sw_session_statement(session, text, strlen(text));
-	scan_statement(session, scan, statement);
-	if (scan->parsed_count == SCAN_NAMES_MAX) {
-		session->unit->is_read = false; /* too many to follow: the primary can do all of them */
-		return;
-	}
-	/* Kept alive over later look-ups; given back by free_scan. */
-	sw_statement_ref(statement);
-	scan->parsed[scan->parsed_count].name = name;
-	scan->parsed[scan->parsed_count++].statement = statement;
-}
-
-static void scan_message(struct sw_session *session, struct scan *scan, const struct message *message)
-{
-	struct sw_reader body = body_of(message);
-	const char *name;
-
-	switch (message->type) {
-	case 'P':
-		scan_parse(session, scan, message);
-		break;
-	case 'B':
-		sw_read_text(&body);
-		name = sw_read_text(&body);
-		scan->has_named |= *name != '\0';
-		scan->is_prepare_only = false;
-		scan->blind_count++;
-		scan_statement(session, scan, statement_named(session, scan, name));
-		break;
-	case 'D':
-		if (sw_read_u8(&body) == 'S') {
-			name = sw_read_text(&body);
-			scan->has_named |= *name != '\0';
-			scan_statement(session, scan, statement_named(session, scan, name));
-		} else if (scan->last == 'B') {
-			scan->blind_count--;
-		}
-		break;
-	case 'E':
-		scan->is_prepare_only = false;
-		break;
-	case 'S':
-		scan->has_sync = true;
-		break;
-	case 'H':
-		scan->has_flush = true;
-		break;
-	default:
-		break;
-	}
-	scan->last = message->type;
-	scan->is_broken |= body.failed;
-}
-
-/* Looks at whole messages up to Sync or Flush, and adds what they do to the unit. */
-static void scan_batch(struct sw_session *session, struct scan *scan, const uint8_t *bytes, size_t len)
-{
-	struct message message;
-
-	while (!scan->has_sync && !scan->has_flush && next_message(bytes + scan->bytes, len - scan->bytes, &message)) {
-		if (message.len < message.total || !strchr("PBDECHS", message.type) || message.type == '\0')
-			break;
-		scan_message(session, scan, &message);
-		scan->bytes += message.total;
-	}
-}
-
-static void free_scan(struct scan *scan)
-{
-	while (scan->parsed_count > 0)
-		sw_statement_unref(scan->parsed[--scan->parsed_count].statement);
-}
-
-bool sw_extended_has(char type)
-{
-	return type != '\0' && strchr("PBDECHSQF", type);
-}
-
-/* Is the whole batch there? A cheap look at headers only. */
-static bool has_whole_batch(const uint8_t *bytes, size_t len)
-{
-	struct message message;
-
-	for (size_t at = 0; next_message(bytes + at, len - at, &message); at += message.total) {
-		if (is_too_long(&message))
-			return true; /* it will be refused when it comes first in line */
-		if (message.len < message.total)
-			return false;
-		if (message.type == 'S' || message.type == 'H' || !strchr("PBDEC", message.type))
-			return true;
-	}
-	return false;
 }
 
 /* ---- sending */
@@ -242,14 +43,14 @@ static void flush(struct sw_session *session)
 }
 
 /* The message as it is. What has not arrived of it follows through session->pass. */
-static void send_raw(struct sw_session *session, const struct message *message)
+static void send_raw(struct sw_session *session, const struct sw_batch_message *message)
 {
 	sw_msg_bytes(out_of(session), message->bytes, message->len);
 	session->pass = message->total - message->len;
 }
 
 /* The message with one of its texts replaced: body[at..at + old_len) becomes text. */
-static void send_renamed(struct sw_session *session, const struct message *message, size_t at, size_t old_len, const char *text)
+static void send_renamed(struct sw_session *session, const struct sw_batch_message *message, size_t at, size_t old_len, const char *text)
 {
 	struct sw_buf *out = out_of(session);
 	const uint8_t *body = message->bytes + SW_HEADER_BYTES;
@@ -361,7 +162,7 @@ static void send_named_parse(struct sw_session *session, struct sw_unit *unit, s
 
 static bool is_ours(const struct sw_session *session, const struct sw_plan *plan)
 {
-	return plan && is_lone_deallocate(plan->statement) && sw_local_is_deallocate(session, plan->statement);
+	return plan && sw_lookahead_is_lone_deallocate(plan->statement) && sw_local_is_deallocate(session, plan->statement);
 }
 
 static void expect_own_parse(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan, const char *name)
@@ -409,9 +210,9 @@ static bool bind_own(struct sw_session *session, struct sw_unit *unit, const cha
 	return true;
 }
 
-static bool send_parse(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+static bool send_parse(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
 {
-	struct sw_reader body = body_of(message);
+	struct sw_reader body = sw_batch_body(message);
 	const char *name = sw_read_text(&body), *text = sw_read_text(&body);
 	uint16_t type_count = sw_read_u16(&body);
 	const uint8_t *types = sw_read_bytes(&body, (size_t)type_count * 4);
@@ -463,7 +264,7 @@ static void set_named(struct sw_session *session, struct sw_unit *unit, struct s
 }
 
 /* Bind, Describe 'S' and Close 'S' speak of a statement by the client's name, which starts at body[at]. */
-static void send_about_statement(struct sw_session *session, struct sw_unit *unit, const struct message *message, size_t at,
+static void send_about_statement(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message, size_t at,
 	const char *name)
 {
 	struct sw_plan *plan = *name ? usable_plan(session, name) : NULL;
@@ -489,9 +290,9 @@ static void send_about_statement(struct sw_session *session, struct sw_unit *uni
 	send_renamed(session, message, at, strlen(name), theirs);
 }
 
-static void send_bind(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+static void send_bind(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
 {
-	struct sw_reader body = body_of(message);
+	struct sw_reader body = sw_batch_body(message);
 	const char *portal = sw_read_text(&body), *name = sw_read_text(&body);
 
 	if (bind_own(session, unit, portal, name)) {
@@ -517,9 +318,9 @@ static struct sw_plan *told_of(const struct sw_session *session, const struct sw
 	return plan;
 }
 
-static void send_describe(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+static void send_describe(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
 {
-	struct sw_reader body = body_of(message);
+	struct sw_reader body = sw_batch_body(message);
 	bool is_statement = sw_read_u8(&body) == 'S';
 	const char *name = sw_read_text(&body);
 
@@ -534,9 +335,9 @@ static void send_describe(struct sw_session *session, struct sw_unit *unit, cons
 	sw_unit_expect(unit, SW_EXPECT_DESCRIBE, told_of(session, unit, is_statement, name), NULL);
 }
 
-static void send_execute(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+static void send_execute(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
 {
-	struct sw_reader body = body_of(message);
+	struct sw_reader body = sw_batch_body(message);
 
 	if (is_own_portal(unit, sw_read_text(&body))) {
 		sw_unit_expect(unit, SW_EXPECT_FAKE_DEALLOCATE, unit->own_portal, NULL);
@@ -547,9 +348,9 @@ static void send_execute(struct sw_session *session, struct sw_unit *unit, const
 	sw_unit_expect(unit, SW_EXPECT_EXECUTE, NULL, NULL);
 }
 
-static void send_close(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+static void send_close(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
 {
-	struct sw_reader body = body_of(message);
+	struct sw_reader body = sw_batch_body(message);
 	bool is_statement = sw_read_u8(&body) == 'S';
 	const char *name = sw_read_text(&body);
 
@@ -573,9 +374,9 @@ static void send_close(struct sw_session *session, struct sw_unit *unit, const s
 }
 
 /* The names at its head must be there and well-formed before a message is sent. */
-static bool are_names_readable(const struct message *message)
+static bool are_names_readable(const struct sw_batch_message *message)
 {
-	struct sw_reader body = body_of(message);
+	struct sw_reader body = sw_batch_body(message);
 
 	if (message->type == 'D' || message->type == 'C') {
 		uint8_t kind = sw_read_u8(&body);
@@ -591,7 +392,7 @@ static bool are_names_readable(const struct message *message)
 }
 
 /* Must more of the message arrive before it can be handled? */
-static bool is_incomplete(const struct message *message)
+static bool is_incomplete(const struct sw_batch_message *message)
 {
 	if (message->len == message->total)
 		return false;
@@ -602,19 +403,6 @@ static bool is_incomplete(const struct message *message)
 	if (message->type == 'B')
 		return message->len < NAMES_BYTES_MAX;
 	return true;
-}
-
-/* A message beyond what was looked at ahead: its effects are added now. */
-static void add_late(struct sw_session *session, struct sw_unit *unit, const struct message *message)
-{
-	struct scan scan = {.bytes = 0};
-
-	/* Of a Bind the names suffice, and they are there. */
-	if (message->type == 'P' && message->len < message->total)
-		sw_unit_add(session, unit, &unseen_statement);
-	else
-		scan_message(session, &scan, message);
-	free_scan(&scan);
 }
 
 /* It takes away what the statements around it have left: which of them came last could not be told. */
@@ -639,9 +427,9 @@ static bool is_implicit_transaction(const struct sw_unit *unit)
 }
 
 /* False where it has to wait, or is to come again as a unit of its own. */
-static bool send_query(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+static bool send_query(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
 {
-	struct sw_statement *statement = &unseen_statement;
+	struct sw_statement *statement = &sw_unseen_statement;
 	bool is_query = message->type == 'Q', is_seen = message->len == message->total;
 
 	if (is_query && is_seen && message->bytes[message->total - 1] != '\0') {
@@ -663,7 +451,7 @@ static bool send_query(struct sw_session *session, struct sw_unit *unit, const s
 		return false;
 	if (is_query)
 		sw_session_forget_unnamed(session);
-	sw_unit_add(session, unit, is_query ? statement : &unknown_statement);
+	sw_unit_add(session, unit, is_query ? statement : &sw_call_statement);
 	unit->is_sent = true;
 	unit->is_extended = false;
 	send_raw(session, message);
@@ -672,8 +460,13 @@ static bool send_query(struct sw_session *session, struct sw_unit *unit, const s
 
 /* ---- one message of a batch */
 
+bool sw_extended_has(char type)
+{
+	return type != '\0' && strchr("PBDECHSQF", type);
+}
+
 /* Handles one message; false where it has to wait or the session ended. */
-static bool send_message(struct sw_session *session, struct sw_unit *unit, const struct message *message)
+static bool send_message(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
 {
 	if (!sw_extended_has(message->type))
 		return false;
@@ -681,7 +474,7 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 		session->pass_over = message->total - message->len;
 		return true;
 	}
-	if (is_too_long(message)) {
+	if (sw_batch_is_too_long(message)) {
 		break_protocol(session, "invalid message length");
 		return false;
 	}
@@ -696,7 +489,7 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 	if (unit->scanned >= message->total)
 		unit->scanned -= message->total;
 	else
-		add_late(session, unit, message);
+		sw_lookahead_late(session, message);
 	if (is_discard_in_company(unit)) {
 		break_protocol(session, "DISCARD ALL cannot share a pipeline with other statements");
 		return false;
@@ -738,10 +531,10 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 static size_t send_batch(struct sw_session *session, const uint8_t *bytes, size_t len)
 {
 	struct sw_unit *unit = session->unit;
-	struct message message;
+	struct sw_batch_message message;
 	size_t used = 0;
 
-	while (!unit->is_sent && session->pass == 0 && session->pass_over == 0 && next_message(bytes + used, len - used, &message)) {
+	while (!unit->is_sent && session->pass == 0 && session->pass_over == 0 && sw_batch_next(bytes + used, len - used, &message)) {
 		if (!send_message(session, unit, &message))
 			break;
 		used += message.len;
@@ -782,29 +575,29 @@ static void remember_begin(struct sw_session *session, const struct sw_unit *uni
 /* Makes the unit from what is there; false where more has to arrive, or the batch was answered here. */
 static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t len, size_t *ret_used)
 {
-	struct scan scan = {.is_prepare_only = true};
+	struct sw_lookahead seen;
 	struct sw_unit *unit;
 	bool is_local = false;
 
 	*ret_used = 0;
-	if (!has_whole_batch(bytes, len) && len < BATCH_BYTES_MAX)
+	if (!sw_lookahead_is_whole(bytes, len) && len < BATCH_BYTES_MAX)
 		return false;
 	unit = sw_unit_begin(session);
 	unit->is_extended = unit->is_read = true;
-	scan_batch(session, &scan, bytes, len);
-	unit->scanned = scan.bytes;
-	unit->is_prepare_only = scan.has_flush && scan.is_prepare_only;
-	unit->is_whole = scan.has_sync || unit->is_prepare_only;
-	unit->has_named = scan.has_named;
-	unit->has_blind = scan.blind_count > 0;
+	sw_lookahead(session, bytes, len, &seen);
+	unit->scanned = seen.bytes;
+	unit->is_prepare_only = seen.has_flush && seen.is_prepare_only;
+	unit->is_whole = seen.has_sync || unit->is_prepare_only;
+	unit->has_named = seen.has_named;
+	unit->has_blind = seen.blind_count > 0;
 	if (!unit->is_whole)
 		unit->is_read = false;
-	if (scan.is_broken) {
+	if (seen.is_broken) {
 		break_protocol(session, "malformed extended query message");
-	} else if (unit->is_whole && scan.local_count == scan.statement_count &&
-		   (scan.statement_count > 0 || scan.bytes == SW_HEADER_BYTES || session->is_console)) {
+	} else if (unit->is_whole && seen.local_count == seen.statement_count &&
+		   (seen.statement_count > 0 || seen.bytes == SW_HEADER_BYTES || session->is_console)) {
 		is_local = true; /* also a lone Sync */
-	} else if (scan.setting_count > 0) {
+	} else if (seen.setting_count > 0) {
 		sw_unit_keep_problem(unit, &(struct sw_problem){.sqlstate = "0A000",
 			.message = "a setting of seawall cannot share a pipeline with other statements",
 			.hint = "Send it on its own, followed by Sync."});
@@ -813,7 +606,6 @@ static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t
 			.message = "DISCARD ALL cannot share a pipeline with other statements",
 			.hint = "Send it on its own, followed by Sync."});
 	}
-	free_scan(&scan);
 	if (session->state == SW_SESSION_CLOSING)
 		return false;
 	if (is_local) {

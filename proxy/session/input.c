@@ -15,11 +15,10 @@
 #include "proxy/session/session.h"
 #include "router/verdicts.h"
 
-/* Never written to: a statement that is too long to be parsed goes to the primary, and the session stays there. */
-static struct sw_statement unseen_statement = {
+struct sw_statement sw_unseen_statement = {
 	.verdict = {.pins = SW_PIN_UNSEEN, .statements = 1, .flags = SW_V_DDL, .reason = "statement too long to parse"},
 };
-static struct sw_statement call_statement = {
+struct sw_statement sw_call_statement = {
 	.verdict = {.statements = 1, .reason = "function call message"},
 };
 
@@ -157,7 +156,7 @@ static size_t refuse_on_console(struct sw_session *session, const char *message,
 static size_t consume_query(struct sw_session *session, const uint8_t *bytes, size_t len, size_t total)
 {
 	const char *text = (const char *)bytes + SW_HEADER_BYTES;
-	struct sw_statement *statement = &unseen_statement;
+	struct sw_statement *statement = &sw_unseen_statement;
 	struct sw_unit *unit = session->unit;
 	bool is_short = total <= SW_STATEMENT_BYTES_MAX;
 
@@ -205,7 +204,7 @@ static size_t consume_call(struct sw_session *session, const uint8_t *bytes, siz
 		return refuse_on_console(session, "the console has no functions", len, total);
 	if (!unit) {
 		unit = sw_unit_begin(session);
-		sw_unit_add(session, unit, &call_statement);
+		sw_unit_add(session, unit, &sw_call_statement);
 	}
 	switch (sw_route_unit(session, unit)) {
 	case SW_ROUTE_WAIT:

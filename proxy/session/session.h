@@ -347,6 +347,11 @@ void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len
 uint32_t sw_session_settings_flags(const struct sw_session *session);
 /* input.c: classifies a text for this session; valid until the next call, longer with a reference. */
 struct sw_statement *sw_session_statement(struct sw_session *session, const char *text, size_t len);
+/*
+ * input.c: a statement that is too long to be parsed, which goes to the primary and keeps the session there; and a FunctionCall.
+ * Never written to.
+ */
+extern struct sw_statement sw_unseen_statement, sw_call_statement;
 /* input.c: classifies a text that is not prepared; like sw_session_statement. */
 struct sw_statement *sw_session_query(struct sw_session *session, const char *text, size_t len);
 /* input.c: a simple query destroys the unnamed statement (T62). */

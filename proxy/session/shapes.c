@@ -6,8 +6,7 @@
  */
 #include <string.h>
 
-#include "proxy/session/session.h"
-#include "proxy/wire/reader.h"
+#include "proxy/session/batch.h"
 
 /* ---- telling */
 
@@ -88,14 +87,13 @@ static struct use find_unsafe(struct sw_session *session, const uint8_t *bytes, 
 	struct use use = {.plan = NULL};
 	const char *portal = "", *asked = NULL;
 	bool has_new_unnamed = false;
+	struct sw_batch_message message;
 
-	for (size_t at = 0; at + SW_HEADER_BYTES <= len; at += 1 + (size_t)sw_get_u32(bytes + at + 1)) {
-		struct sw_reader body = sw_reader_over(bytes + at + SW_HEADER_BYTES, sw_get_u32(bytes + at + 1) - 4);
-		bool is_statement;
+	for (size_t at = 0; sw_batch_next(bytes + at, len - at, &message); at += message.total) {
+		struct sw_reader body = sw_batch_body(&message);
 
-		if (bytes[at] == 'D') {
-			is_statement = sw_read_u8(&body) == 'S';
-			if (is_statement)
+		if (message.type == 'D') {
+			if (sw_read_u8(&body) == 'S')
 				asked = sw_read_text(&body);
 			else if (strcmp(sw_read_text(&body), portal) == 0)
 				use.plan = NULL;
@@ -104,9 +102,9 @@ static struct use find_unsafe(struct sw_session *session, const uint8_t *bytes, 
 		if (!is_safe(session, &use))
 			return use;
 		use.plan = NULL;
-		if (bytes[at] == 'P')
+		if (message.type == 'P')
 			has_new_unnamed |= *sw_read_text(&body) == '\0';
-		if (bytes[at] != 'B')
+		if (message.type != 'B')
 			continue;
 		portal = sw_read_text(&body);
 		use.name = sw_read_text(&body);
