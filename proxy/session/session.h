@@ -28,6 +28,7 @@
 
 struct sw_auth_keys;
 struct sw_known;
+struct sw_verdict;
 struct sw_verifier;
 
 /* The value in session->touched of a setting that was reset: it goes back to what the startup packet said. */
@@ -296,6 +297,12 @@ void sw_route_on_floor_timer(uv_timer_t *timer);
 bool sw_sync_settings(struct sw_session *session);
 /* settings_sync.c: reads back what the unit may have set; then the session is ready. */
 void sw_sync_read_back(struct sw_session *session);
+
+/*
+ * settings_sync.c: RESET and RESET ALL in a transaction went back to the server's defaults; the session's are what its startup
+ * packet said (manual, RESET). True where a round brings those.
+ */
+bool sw_sync_restore(struct sw_session *session, const struct sw_verdict *verdict);
 
 /* relay.c: answers that Seawall gives in place of the server, where it is their turn. */
 void sw_relay_emit_fakes(struct sw_session *session);

@@ -15,6 +15,7 @@
 #include "proxy/pool/settings.h"
 #include "proxy/session/session.h"
 #include "proxy/wire/reader.h"
+#include "router/verdicts.h"
 
 static const char set_sql[] = "SELECT pg_catalog.set_config($1, $2, false)";
 static const char get_sql[] = "SELECT pg_catalog.current_setting($1, true)";
@@ -199,6 +200,44 @@ static void restore_startup_values(struct sw_session *session)
 		if (at_startup && strcmp(how, SW_TOUCHED_BY_RESET) == 0)
 			sw_settings_change(&session->vars, name, at_startup);
 	}
+}
+
+static void on_restored(struct sw_server *server, struct sw_round *round, void *arg)
+{
+	struct sw_session *session = arg;
+
+	(void)round; /* where it has failed, so has the transaction */
+	session->state = SW_SESSION_READY;
+	session->txn_status = server->txn_status;
+	server->unnamed_of = 0;
+	sw_session_resume(session);
+}
+
+bool sw_sync_restore(struct sw_session *session, const struct sw_verdict *verdict)
+{
+	struct sw_buf *out = &session->engine->assembly;
+	bool is_all = verdict->flags & SW_V_RESET_ALL;
+	uint32_t count = is_all ? sw_settings_count(session->startup_vars) : verdict->name_count, restored = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const char *pair[2];
+
+		pair[0] = is_all ? sw_settings_name(session->startup_vars, i, &pair[1]) : verdict->names[i];
+		pair[1] = sw_settings_find(session->startup_vars, pair[0]);
+		if (!pair[1])
+			continue;
+		if (restored++ == 0)
+			sw_msg_parse(out, "", set_sql, NULL, 0);
+		sw_msg_bind(out, "", pair, 2);
+		sw_msg_execute(out, "");
+	}
+	if (restored == 0)
+		return false;
+	sw_msg_sync(out);
+	session->state = SW_SESSION_ROUND;
+	sw_server_start_round(session->server, sw_buf_data(out), sw_buf_len(out), on_restored, session);
+	sw_buf_clear(out);
+	return true;
 }
 
 static void on_read_back(struct sw_server *server, struct sw_round *round, void *arg)

@@ -300,13 +300,13 @@ static void note_deallocate(struct sw_session *session, const struct sw_unit *un
 static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 {
 	uint32_t pins = unit->has_failed ? pins_after_failure(unit) : unit->pins;
-	bool is_reset = unit->flags & SW_V_RESET_ALL;
+	bool resets_all = unit->flags & SW_V_RESET_ALL;
 
 	/* A function that this transaction may have changed is not what the catalog says (T5). */
 	if (unit->flags & SW_V_STABLE_CALLS && (session->has_ddl || unit->flags & SW_V_DDL))
 		pins |= SW_PIN_SETTING;
 
-	if (is_reset && (unit->was_in_transaction || (unit->is_extended && unit->statements > 1)))
+	if (resets_all && (unit->was_in_transaction || (unit->is_extended && unit->statements > 1)))
 		pins |= SW_PIN_SETTING; /* it may be rolled back, or others came behind it: too rare to follow */
 	if (!session->server->is_primary && pins & LOST_ON_REPLICA) {
 		/* A pin to a replica would shut the session out of all writes. What was set ends with the transaction instead. */
@@ -332,7 +332,7 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 		return;
 	if (unit->flags & SW_V_DISCARD_ALL)
 		forget_state(session);
-	if (unit->flags & SW_V_DISCARD_ALL || (is_reset && !(pins & SW_PIN_SETTING)))
+	if (unit->flags & SW_V_DISCARD_ALL || (resets_all && !(pins & SW_PIN_SETTING)))
 		reset_settings(session);
 }
 
@@ -373,11 +373,18 @@ void sw_unit_release(struct sw_session *session)
 	sw_session_resume(session);
 }
 
+/* One RESET or RESET ALL, which the server has carried out. */
+static bool is_reset(const struct sw_unit *unit)
+{
+	return unit->statement && unit->flags & (SW_V_RESET | SW_V_RESET_ALL) && !(unit->flags & SW_V_MULTI) && !unit->has_failed;
+}
+
 void sw_unit_end(struct sw_session *session)
 {
 	struct sw_unit *unit = session->unit;
 	struct sw_stats *stats = &session->database->stats;
 	int64_t now_ns = sw_clock_ns();
+	bool is_restoring;
 
 	note_effects(session, unit);
 	session->active_ns = now_ns;
@@ -385,10 +392,12 @@ void sw_unit_end(struct sw_session *session)
 	stats->query_us += (uint64_t)(now_ns - unit->started_ns) / 1000;
 	session->unit = NULL;
 	session->units_in_txn += unit->was_in_transaction;
-	sw_unit_free(session->engine, unit);
 	session->state = SW_SESSION_READY;
+	is_restoring = session->txn_status == 'T' && is_reset(unit) && sw_sync_restore(session, &unit->statement->verdict);
+	sw_unit_free(session->engine, unit);
 	if (session->txn_status != 'I') {
-		sw_session_resume(session);
+		if (!is_restoring)
+			sw_session_resume(session);
 		return;
 	}
 	stats->transactions++;

@@ -171,6 +171,20 @@ def test_reset_goes_back_to_startup_options(narrow):
         assert current(mine, "work_mem") == "9999kB"
 
 
+@pytest.mark.parametrize("reset", ["RESET work_mem", "SET work_mem TO DEFAULT", "RESET ALL"])
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_T58_reset_in_a_transaction_goes_back_to_startup_options(cluster, narrow, reset, end):
+    def scenario(server):
+        with server.connect(options="-c work_mem=9999kB", autocommit=True) as mine:
+            mine.execute("SET work_mem = '1111kB'")
+            seen = []
+            for sql in ("BEGIN", reset, "SAVEPOINT s", "SET work_mem = '2222kB'", reset, "ROLLBACK TO s", end):
+                mine.execute(sql)
+                seen.append(current(mine, "work_mem"))
+            return seen
+    assert scenario(narrow) == scenario(cluster.primary)
+
+
 def test_T60_set_config_is_set(narrow):
     with narrow.connect() as mine, narrow.connect() as other:
         mine.execute("SELECT set_config('app.tenant', 'blue', false)")
