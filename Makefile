@@ -92,7 +92,7 @@ tsan:
 check-asan: deps asan
 	@SEAWALL_BUILD=build/asan tests/run
 check-tsan: deps tsan
-	@SEAWALL_BUILD=build/tsan tests/run
+	@SEAWALL_BUILD=build/tsan SEAWALL_WORKERS=4 tests/run
 
 fuzz:
 	@$(MAKE) --no-print-directory -j2 -s B=build/fuzz CC=clang OPT=-O1 \

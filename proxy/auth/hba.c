@@ -43,6 +43,9 @@
 /* What the C library makes of an expression takes a multiple of its length, in memory and on the stack. */
 #define PATTERN_BYTES_MAX 1024
 
+/* The product of all the numbers in {} of one pattern. */
+#define REPEATS_MAX 1000
+
 #define COUNT_OF(array) (sizeof(array) / sizeof(*(array)))
 
 struct address {
@@ -224,11 +227,36 @@ static const char *find_difference(const char *at)
 	return NULL;
 }
 
+/* regcomp writes out what is repeated: numbers within numbers would take all memory. Sound, and strict for those in a row. */
+static bool repeats_too_often(const char *pattern)
+{
+	unsigned long product = 1;
+
+	for (const char *at = strchr(pattern, '{'); at; at = strchr(at + 1, '{')) {
+		char *end;
+		unsigned long least = strtoul(at + 1, &end, 10), most = *end == ',' ? strtoul(end + 1, NULL, 10) : least;
+
+		most = most > least ? most : least;
+		if (most > REPEATS_MAX || (product *= most > 0 ? most : 1) > REPEATS_MAX)
+			return true;
+	}
+	return false;
+}
+
+/* What is wrong with a pattern before regcomp has seen it, or NULL. */
+static const char *find_flaw(const char *pattern)
+{
+	if (strlen(pattern) > PATTERN_BYTES_MAX)
+		return "it is too long: shorten it";
+	if (repeats_too_often(pattern))
+		return "it repeats too often: make the numbers in {} smaller";
+	return find_difference(pattern);
+}
+
 /* NULL after a fault. */
 static regex_t *compile(struct parser *parser, const char *pattern)
 {
-	const char *flaw =
-	        strlen(pattern) > PATTERN_BYTES_MAX ? "it is too long: shorten it" : find_difference(pattern);
+	const char *flaw = find_flaw(pattern);
 	regex_t *compiled = SW_NEW(regex_t);
 	char why[128];
 

@@ -6,7 +6,7 @@
         assert seawall.console("SHOW NODES")[0]["name"] == "pg1"
 
 The program is $SEAWALL_BIN, or `seawall` in $SEAWALL_BUILD (build). Built with a sanitizer, a report of that fails the
-test that stops it.
+test that stops it. $SEAWALL_WORKERS: how many workers, where a test says nothing else (2).
 """
 
 import glob
@@ -66,7 +66,7 @@ class Seawall:
         return {
             "seawall": {
                 "listen_addr": HOST,
-                "workers": 2,
+                "workers": int(os.environ.get("SEAWALL_WORKERS", "2")),
                 "admin_users": ADMIN,
                 "auth_type": "trust",
                 "auth_file": self.users_path,

@@ -21,10 +21,13 @@
 
 #include "proxy/auth/hba.h"
 #include "proxy/base/mem.h"
+#include "tests/fuzz/fuzz_hba.c"
+#include "tests/unit/corpus.h"
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static char folder[] = "/tmp/sw_test_hba_XXXXXX";
+static char root[4096];
 
 static void write_lines(const char *path, int count, const char *line, size_t len)
 {
@@ -615,6 +618,7 @@ static void test_faults_of_regular_expressions(void **state)
 	        {"Invalid character class name", {"/[[:none:]]"}},
 	        {"Trailing backslash", {"/a\\"}},
 	        {"Invalid range end", {"/[b-a]"}},
+	        {"it repeats too often: make the numbers in {} smaller", {"/((a{1,99}){1,99}){99}", "/a{1001}", "/a{2,9999}"}},
 	};
 	char rule[128], what[256];
 
@@ -854,7 +858,7 @@ static void test_many_threads(void **state)
 static int enter_folder(void **state)
 {
 	(void)state;
-	return mkdtemp(folder) ? chdir(folder) : -1;
+	return getcwd(root, sizeof(root)) && mkdtemp(folder) ? chdir(folder) : -1;
 }
 
 static int leave_folder(void **state)
@@ -862,6 +866,18 @@ static int leave_folder(void **state)
 	(void)state;
 	remove_files(LIST("hba", "ident"));
 	return chdir("/") == 0 ? rmdir(folder) : -1;
+}
+
+/* The fuzz corpus, every time; it is read where the tests began, the root of the repository. */
+static void test_corpus(void **state)
+{
+	char here[4096];
+
+	(void)state;
+	assert_non_null(getcwd(here, sizeof(here)));
+	assert_int_equal(chdir(root), 0);
+	run_corpus("tests/fuzz/corpus/hba", 10, LLVMFuzzerTestOneInput);
+	assert_int_equal(chdir(here), 0);
 }
 
 int main(void)
@@ -893,6 +909,7 @@ int main(void)
 	        cmocka_unit_test(test_most_rules_and_mappings),
 	        cmocka_unit_test(test_most_bytes),
 	        cmocka_unit_test(test_many_threads),
+	        cmocka_unit_test(test_corpus),
 	};
 
 	return cmocka_run_group_tests_name("hba", tests, enter_folder, leave_folder);
