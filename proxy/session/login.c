@@ -533,7 +533,7 @@ static void tell_all(struct sw_buf *out, const struct sw_settings *set)
  * sessions of a database wait for it, but not for ever: the monitor may have no right to connect there. Nor without a
  * primary, which it is read from.
  */
-#define FIRST_CATALOG_NS SW_NS_PER_S
+#define FIRST_CATALOG_NS (3 * SW_NS_PER_S)
 
 static bool is_catalog_awaited(const struct sw_session *session)
 {

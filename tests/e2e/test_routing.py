@@ -631,12 +631,13 @@ def test_weight_zero_serves_no_reads(late, late_table, make_seawall):
 
 def test_reads_are_spread_over_the_replicas(late, late_table, make_seawall):
     seawall = make_seawall(late)
-    nodes = set()
+    routes = set()
     for _ in range(20):
         with seawall.connect() as connection:
             connection.execute("SELECT count(*) FROM " + late_table)
-            nodes.add(last_route(connection).node)
-    assert nodes == {"pg2", "pg3"}
+            route = last_route(connection)
+            routes.add((route.node, route.reason))
+    assert routes == {("pg2", "read"), ("pg3", "read")}
 
 
 def test_explain_route(routed, routed_table):

@@ -1,7 +1,8 @@
 /*
  * Fuzz target of the hba file and the ident maps: whatever stands in them, they are read or refused with a fault, nothing is
  * read out of bounds, and a client is let in by a rule of the file only. An input is an hba file, a byte 0xff, and an ident
- * file. Built with -fsanitize=fuzzer; the corpus also runs in tests/unit/test_hba.c, which includes this file.
+ * file. Built with -fsanitize=fuzzer; the corpus also runs in tests/unit/test_hba_corpus.c,
+ * which includes this file.
  */
 #include <arpa/inet.h>
 #include <assert.h>

@@ -52,4 +52,20 @@ class Witness:
         """Did it run on one replica and nowhere else?"""
         _, nodes = self.run(connection, sql)
         assert len(nodes) == 1, "%s ran on %s" % (sql, nodes)
-        return nodes[0] != self.cluster.primary.name
+        return Placed(nodes[0] != self.cluster.primary.name, connection)
+
+
+class Placed:
+    """A yes or no that says in an assertion why the statement was routed as it was."""
+
+    def __init__(self, is_on_replica, connection):
+        self.is_on_replica, self.connection = is_on_replica, connection
+
+    def __bool__(self):
+        return self.is_on_replica
+
+    def __repr__(self):
+        try:
+            return "<%s>" % ", ".join(map(str, self.connection.execute("SHOW seawall.last_route").fetchone()))
+        except psycopg.Error as error:
+            return "<%s>" % error

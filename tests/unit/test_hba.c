@@ -21,13 +21,10 @@
 
 #include "proxy/auth/hba.h"
 #include "proxy/base/mem.h"
-#include "tests/fuzz/fuzz_hba.c"
-#include "tests/unit/corpus.h"
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static char folder[] = "/tmp/sw_test_hba_XXXXXX";
-static char root[4096];
 
 static void write_lines(const char *path, int count, const char *line, size_t len)
 {
@@ -858,7 +855,7 @@ static void test_many_threads(void **state)
 static int enter_folder(void **state)
 {
 	(void)state;
-	return getcwd(root, sizeof(root)) && mkdtemp(folder) ? chdir(folder) : -1;
+	return mkdtemp(folder) ? chdir(folder) : -1;
 }
 
 static int leave_folder(void **state)
@@ -866,18 +863,6 @@ static int leave_folder(void **state)
 	(void)state;
 	remove_files(LIST("hba", "ident"));
 	return chdir("/") == 0 ? rmdir(folder) : -1;
-}
-
-/* The fuzz corpus, every time; it is read where the tests began, the root of the repository. */
-static void test_corpus(void **state)
-{
-	char here[4096];
-
-	(void)state;
-	assert_non_null(getcwd(here, sizeof(here)));
-	assert_int_equal(chdir(root), 0);
-	run_corpus("tests/fuzz/corpus/hba", 10, LLVMFuzzerTestOneInput);
-	assert_int_equal(chdir(here), 0);
 }
 
 int main(void)
@@ -909,7 +894,6 @@ int main(void)
 	        cmocka_unit_test(test_most_rules_and_mappings),
 	        cmocka_unit_test(test_most_bytes),
 	        cmocka_unit_test(test_many_threads),
-	        cmocka_unit_test(test_corpus),
 	};
 
 	return cmocka_run_group_tests_name("hba", tests, enter_folder, leave_folder);
