@@ -84,6 +84,7 @@ struct sw_config {
 	char auth_query[1024]; /* "" = none; else auth_user is set, and $1 is its only parameter */
 	char auth_user[SW_NAME_MAX], auth_dbname[SW_NAME_MAX];
 	int64_t auth_query_ttl_us;
+	int64_t auth_failure_delay_us; /* 0 = none */
 	struct sw_tls_config client_tls, server_tls;
 	uint8_t pool_mode;
 	uint32_t default_pool_size, min_pool_size, max_client_conn, max_db_connections, max_user_connections;

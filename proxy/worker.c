@@ -348,6 +348,7 @@ static void on_stop(struct sw_mail *mail, void *owner)
 	sw_pools_close_all(&worker->engine);
 	uv_close((uv_handle_t *)&worker->tick, NULL);
 	uv_close((uv_handle_t *)&worker->engine.floor_timer, NULL);
+	uv_close((uv_handle_t *)&worker->engine.refusal_timer, NULL);
 	uv_close((uv_handle_t *)&worker->view_async, NULL);
 	sw_mailbox_close(&worker->box);
 	sw_mem_free(letter_of(mail));
@@ -380,6 +381,7 @@ static void init_engine(struct sw_worker *worker, int number, struct sw_board *b
 	sw_list_init(&engine->cancels);
 	sw_list_init(&engine->waiting_floor);
 	sw_list_init(&engine->waiting_primary);
+	sw_list_init(&engine->refusals);
 	sw_digest_random(&engine->random_state, sizeof(engine->random_state));
 	engine->random_state |= 1;
 	sw_engine_apply_config(engine);
@@ -443,6 +445,8 @@ struct sw_worker *sw_worker_start(int number, struct sw_board *board, struct sw_
 	worker->view_async.data = &worker->engine;
 	uv_timer_init(&worker->loop, &worker->engine.floor_timer);
 	worker->engine.floor_timer.data = &worker->engine;
+	uv_timer_init(&worker->loop, &worker->engine.refusal_timer);
+	worker->engine.refusal_timer.data = &worker->engine;
 	uv_timer_init(&worker->loop, &worker->tick);
 	worker->tick.data = &worker->engine;
 	uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS);

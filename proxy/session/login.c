@@ -244,7 +244,7 @@ static void on_auth_step(struct sw_session *session, enum sw_auth_step step, con
 		sw_log(SW_LOG_WARNING, "login of user \"%s\" from %s failed: %s", session->user, session->address,
 			sw_verifier_reason(session->verifier));
 		snprintf(message, sizeof(message), "password authentication failed for user \"%s\"", session->user);
-		refuse(session, "28P01", message, NULL);
+		sw_refuse_later(session, "28P01", message, NULL);
 		return;
 	case SW_STEP_BROKEN:
 		refuse(session, "08P01", sw_verifier_reason(session->verifier), NULL);
@@ -264,7 +264,7 @@ static void refuse_as_hba(struct sw_session *session, const struct sw_hba_rule *
 		rule->line ? "the hba file rejects connections" : "the hba file has no line", session->address, session->user,
 		session->wanted, how);
 	sw_log(SW_LOG_WARNING, "%s (%s:%u)", message, rule->line ? rule->path : "no line fits", rule->line);
-	refuse(session, "28000", message, NULL);
+	sw_refuse_later(session, "28000", message, NULL);
 }
 
 /* The name of the system user at the other end of a Unix socket. */
@@ -294,7 +294,7 @@ static bool check_outside_name(struct sw_session *session, const char *map, cons
 	sw_log(SW_LOG_WARNING, "login of user \"%s\" from %s failed: the %s is \"%s\"", session->user, session->address, what,
 		name ? name : "");
 	snprintf(message, sizeof(message), "%s authentication failed for user \"%s\"", what, session->user);
-	refuse(session, "28000", message, NULL);
+	sw_refuse_later(session, "28000", message, NULL);
 	return false;
 }
 
@@ -306,7 +306,7 @@ static bool check_certificate(struct sw_session *session, const struct sw_hba_ru
 	if (rule->clientcert == SW_CLIENTCERT_NONE)
 		return true;
 	if (!session->stream.tls || !sw_tls_peer_certificate(session->stream.tls)) {
-		refuse(session, "28000", "connection requires a valid client certificate", "Set sslcert and sslkey.");
+		sw_refuse_later(session, "28000", "connection requires a valid client certificate", "Set sslcert and sslkey.");
 		return false;
 	}
 	if (rule->clientcert == SW_CLIENTCERT_CA)
@@ -772,5 +772,6 @@ static size_t consume_startup(struct sw_session *session, const uint8_t *bytes, 
 
 size_t sw_login_consume(struct sw_session *session, const uint8_t *bytes, size_t len)
 {
+	session->active_ns = sw_clock_ns();
 	return session->state == SW_SESSION_STARTUP ? consume_startup(session, bytes, len) : consume_auth(session, bytes, len);
 }

@@ -2,7 +2,7 @@
  * One client's life, from accept to close. One thread (the worker's).
  *
  *	startup → [wait_secret →] auth → welcome → ready ─┬→ waiting for a node ─┬→ unit ─→ ready
- *	                                             ↑    ├→ waiting for a server ┤     └→ reading settings back ─→ ready
+ *	              └────→ refused ←────┘          ↑    ├→ waiting for a server ┤     └→ reading settings back ─→ ready
  *	                                             │    └→ bringing settings ───┘
  *	                                             └─ a step that had to wait is simply taken again from its first byte
  *
@@ -28,6 +28,7 @@
 
 struct sw_auth_keys;
 struct sw_known;
+struct sw_refusal;
 struct sw_verdict;
 struct sw_verifier;
 
@@ -38,6 +39,7 @@ enum sw_session_state {
 	SW_SESSION_STARTUP,
 	SW_SESSION_WAIT_SECRET, /* for what auth_query says of the user */
 	SW_SESSION_AUTH,
+	SW_SESSION_REFUSED,     /* its refusal is held back */
 	SW_SESSION_WELCOME,     /* waits for a server connection that says what the parameters are */
 	SW_SESSION_READY,
 	SW_SESSION_WAIT_NODE,   /* for a replica that reaches the floor, or for a primary */
@@ -156,6 +158,7 @@ struct sw_session {
 	size_t pass;                  /* bytes of the present message that only pass to the server */
 	size_t pass_over;             /* bytes of a refused message that are dropped */
 	struct sw_verifier *verifier;
+	struct sw_refusal *refusal;   /* held back; NULL = none */
 	struct sw_auth_keys *keys;    /* of a user of auth_query, held so that the cache keeps his secret; NULL = none */
 	int64_t login_ns;             /* when the exchange was to begin: an older answer of auth_query may be out of date */
 	struct sw_database *database; /* NULL until the client has proven who it is */
@@ -231,6 +234,10 @@ void sw_sessions_apply_config(struct sw_engine *engine);
 void sw_sessions_close_all(struct sw_engine *engine);
 
 /* ---- between the files of this folder */
+
+/* refuse.c: the client has not proven who it is, and is told so after auth_failure_delay. */
+void sw_refuse_later(struct sw_session *session, const char *sqlstate, const char *message, const char *hint);
+void sw_refusal_free(struct sw_refusal *refusal); /* it will not be told; takes NULL */
 
 /* login.c: bytes before the session is let in. How many were used. */
 size_t sw_login_consume(struct sw_session *session, const uint8_t *bytes, size_t len);

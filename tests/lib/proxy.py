@@ -70,6 +70,7 @@ class Seawall:
                 "admin_users": ADMIN,
                 "auth_type": "trust",
                 "auth_file": self.users_path,
+                "auth_failure_delay": 0,
                 "log_connections": 1,
                 "log_disconnections": 1,
             },
