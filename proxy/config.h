@@ -15,7 +15,7 @@
 #include "proxy/base/err.h"
 #include "proxy/base/limits.h"
 
-enum sw_auth_type { SW_AUTH_TRUST, SW_AUTH_PLAIN, SW_AUTH_MD5, SW_AUTH_SCRAM, SW_AUTH_CERT, SW_AUTH_HBA };
+enum sw_auth_type { SW_AUTH_TRUST, SW_AUTH_PLAIN, SW_AUTH_MD5, SW_AUTH_SCRAM, SW_AUTH_CERT, SW_AUTH_HBA, SW_AUTH_PAM };
 /* libpq's sslmode, for either side. */
 enum sw_sslmode {
 	SW_SSL_DISABLE,

@@ -19,7 +19,7 @@
 
 static const struct sw_key_choice auth_types[] = {{"trust", SW_AUTH_TRUST}, {"plain", SW_AUTH_PLAIN},
         {"md5", SW_AUTH_MD5}, {"scram-sha-256", SW_AUTH_SCRAM}, {"cert", SW_AUTH_CERT},
-        {"hba", SW_AUTH_HBA}, {NULL, 0}};
+        {"hba", SW_AUTH_HBA}, {"pam", SW_AUTH_PAM}, {NULL, 0}};
 static const struct sw_key_choice sslmodes[] = {{"disable", SW_SSL_DISABLE}, {"allow", SW_SSL_ALLOW},
         {"prefer", SW_SSL_PREFER}, {"require", SW_SSL_REQUIRE}, {"verify-ca", SW_SSL_VERIFY_CA},
         {"verify-full", SW_SSL_VERIFY_FULL}, {NULL, 0}};

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "proxy/auth/auth.h"
+#include "proxy/auth/pam.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
@@ -73,6 +74,8 @@ static void let_go(struct sw_session *session)
 	session->verifier = NULL;
 	sw_auth_keys_unref(session->keys);
 	session->keys = NULL;
+	sw_pam_ask_give_up(session->pam);
+	session->pam = NULL;
 }
 
 void sw_refuse_later(struct sw_session *session, const char *sqlstate, const char *message, const char *hint)

@@ -12,6 +12,7 @@
 
 #include "proxy/auth/auth.h"
 #include "proxy/auth/digest.h"
+#include "proxy/auth/pam.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -28,7 +29,7 @@
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
 
 static const char *const state_texts[SW_SESSION_STATES] = {
-	"startup", "wait_secret", "auth", "refused", "welcome", "ready", "wait_node", "wait_server", "round", "unit",
+	"startup", "wait_secret", "auth", "wait_pam", "refused", "welcome", "ready", "wait_node", "wait_server", "round", "unit",
 	"console", "closing"};
 
 const char *sw_session_state_text(enum sw_session_state state)
@@ -267,6 +268,7 @@ void sw_session_close(struct sw_session *session, enum sw_session_end why)
 	sw_settings_unref(session->parse_vars);
 	sw_settings_unref(session->parse_vars_of);
 	sw_verifier_free(session->verifier);
+	sw_pam_ask_give_up(session->pam);
 	sw_refusal_free(session->refusal);
 	sw_auth_keys_unref(session->keys);
 	sw_mem_free(session->user);

@@ -542,6 +542,16 @@ static void test_auth_query_has_one_parameter_and_a_role(void **state)
 	        "\"60ms\"\n");
 }
 
+static void test_pam_needs_no_auth_file(void **state)
+{
+	struct sw_config *config;
+
+	(void)state;
+	config = load_good("[seawall]\nauth_type = pam\nauth_file =\n" REST);
+	assert_int_equal(config->auth_type, SW_AUTH_PAM);
+	sw_config_unref(config);
+}
+
 static void test_delay_of_refusals(void **state)
 {
 	struct sw_config *config;
@@ -828,6 +838,7 @@ int main(void)
 	        cmocka_unit_test(test_names),
 	        cmocka_unit_test(test_across_keys),
 	        cmocka_unit_test(test_auth_query_has_one_parameter_and_a_role),
+	        cmocka_unit_test(test_pam_needs_no_auth_file),
 	        cmocka_unit_test(test_delay_of_refusals),
 	        cmocka_unit_test(test_values_out_of_form),
 	        cmocka_unit_test(test_lines_out_of_form),
