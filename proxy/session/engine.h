@@ -74,7 +74,7 @@ struct sw_engine_hooks {
 	void (*on_console)(struct sw_engine *engine, const struct sw_console_ask *ask); /* answer: sw_session_console_reply */
 	void (*on_foreign_cancel)(struct sw_engine *engine, uint32_t pid, uint32_t secret); /* the key is another worker's */
 	void (*on_want_secret)(struct sw_engine *engine, const struct sw_secret_ask *ask); /* answer: sw_login_on_secret */
-	enum sw_err (*on_want_pam)(struct sw_engine *engine, struct sw_pam_ask *ask); /* answer: sw_login_on_pam; SW_ERR_LIMIT */
+	enum sw_err (*on_want_pam)(struct sw_engine *engine, struct sw_pam_ask *ask); /* answer: sw_login_on_pam */
 	void (*on_idle)(struct sw_engine *engine);                         /* draining, and the last session has ended */
 };
 

@@ -26,7 +26,8 @@ void sw_login_ask_pam(struct sw_session *session)
 	session->state = SW_SESSION_WAIT_PAM;
 	if (session->engine->hooks->on_want_pam(session->engine, ask) == SW_OK)
 		return;
-	sw_log(SW_LOG_WARNING, "cannot ask PAM about user \"%s\": too many wait, or there is no thread to be had", session->user);
+	sw_log(SW_LOG_WARNING, "cannot ask PAM about user \"%s\": too many wait, or there is no thread to be had",
+		session->user);
 	sw_session_die(session, SW_END_LOGIN, &(struct sw_problem){.severity = "FATAL", .sqlstate = "53300",
 		.message = "too many logins wait for PAM", .hint = "Look what keeps the modules of the PAM service."});
 }

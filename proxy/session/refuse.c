@@ -1,7 +1,7 @@
 /*
- * Refusals of clients that are not in yet. Who has not proven who he is hears of it after auth_failure_delay, so that guessing
- * takes its time. The delay counts from the client's last byte, not from the judgement: how long that took, which differs
- * with what is known of a user, does not show. Runs on the worker's thread.
+ * Refusals of clients that are not in yet. Who has not proven who he is hears of it after auth_failure_delay, so that
+ * guessing takes its time. The delay counts from the client's last byte, not from the judgement: how long that took, which
+ * differs with what is known of a user, does not show. Runs on the worker's thread.
  *
  * Invariant: a session has a refusal exactly while it is in state REFUSED. It holds nothing else then but its place under
  * max_client_conn, what the client sends is dropped, and whatever ends a session ends the wait: the client itself,

@@ -2,8 +2,8 @@
  * One client's life, from accept to close. One thread (the worker's).
  *
  *	startup → [wait_secret →] auth [→ wait_pam] → welcome → ready ─┬→ waiting for a node ─┬→ unit ─→ ready
- *	   └───────────→ refused ←─┴───────────┘                  ↑    ├→ waiting for a server ┤     └→ reading settings back ─→ ready
- *	                                                          │    └→ bringing settings ───┘
+ *	   └───────────→ refused ←─┴──────────┘                   ↑    ├→ waiting for a server ┤     └→ reading settings
+ *	                                                          │    └→ bringing settings ───┘        back ─→ ready
  *	                                                          └─ a step that had to wait is simply taken again from its
  *	                                                             first byte
  *

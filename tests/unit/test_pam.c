@@ -91,7 +91,8 @@ static struct sw_pam_ask *put(struct sw_pam *pam, uint64_t session, const char *
 
 static void test_what_is_asked(void **state)
 {
-	struct sw_pam_ask *named = sw_pam_ask_new("directory", "somebody", NULL), *usual = sw_pam_ask_new(NULL, "somebody", "::1");
+	struct sw_pam_ask *named = sw_pam_ask_new("directory", "somebody", NULL);
+	struct sw_pam_ask *usual = sw_pam_ask_new(NULL, "somebody", "::1");
 
 	(void)state;
 	assert_string_equal(named->service, "directory");
@@ -196,7 +197,8 @@ static void test_no_question_about_no_password(void **state)
 		const char *bytes;
 		size_t len;
 		enum sw_auth_step step;
-	} cases[] = {{"", 1, SW_STEP_FAILED}, {"", 0, SW_STEP_BROKEN}, {"a\0b", 4, SW_STEP_BROKEN}, {"ab", 2, SW_STEP_BROKEN}};
+	} cases[] = {
+		{"", 1, SW_STEP_FAILED}, {"", 0, SW_STEP_BROKEN}, {"a\0b", 4, SW_STEP_BROKEN}, {"ab", 2, SW_STEP_BROKEN}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -205,8 +207,8 @@ static void test_no_question_about_no_password(void **state)
 		size_t len;
 
 		assert_int_equal(sw_verifier_start(verifier, &reply, &len), SW_STEP_SEND);
-		assert_int_equal(
-			sw_verifier_feed(verifier, (const uint8_t *)cases[i].bytes, cases[i].len, &reply, &len), cases[i].step);
+		assert_int_equal(sw_verifier_feed(verifier, (const uint8_t *)cases[i].bytes, cases[i].len, &reply, &len),
+			cases[i].step);
 		sw_verifier_free(verifier);
 	}
 }
