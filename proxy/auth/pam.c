@@ -1,7 +1,7 @@
 /*
  * A question to PAM, the one file that knows libpam. As PostgreSQL does it: the password is the answer to whatever a module
  * asks without echo, and the account has to be good, too (expired, locked, not at this hour). Any thread; each question has
- * a PAM handle of its own, which is what makes libpam safe among threads.
+ * a PAM handle of its own, which is what makes libpam safe among threads (but for a cache of libaudit's: tests/lib/tsan.supp).
  * Not here: the threads (pam_threads.c), what a client is told (proxy/session).
  */
 #include "proxy/auth/pam.h"
