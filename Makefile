@@ -17,7 +17,7 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 PG_INC   := $(shell pg_config --includedir 2>/dev/null)
 CFLAGS   := -std=gnu11 -g $(OPT) $(SANITIZE) $(WARN) -fno-strict-aliasing -pthread -MMD -MP -I. -I$(PG_INC)
 PG_QUERY := /usr/lib/x86_64-linux-gnu/libpg_query.a
-LIBS     := $(PG_QUERY) -luv -lpq -linih -lssl -lcrypto -lidn -pthread -lm
+LIBS     := $(PG_QUERY) -luv -lpq -linih -lssl -lcrypto -lidn -lpam -pthread -lm
 
 SOURCES  := $(wildcard proxy/*.c proxy/*/*.c router/*.c lagmon/*.c)
 OBJECTS  := $(SOURCES:%.c=$B/obj/%.o)

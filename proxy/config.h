@@ -15,7 +15,7 @@
 #include "proxy/base/err.h"
 #include "proxy/base/limits.h"
 
-enum sw_auth_type { SW_AUTH_TRUST, SW_AUTH_PLAIN, SW_AUTH_MD5, SW_AUTH_SCRAM, SW_AUTH_CERT, SW_AUTH_HBA };
+enum sw_auth_type { SW_AUTH_TRUST, SW_AUTH_PLAIN, SW_AUTH_MD5, SW_AUTH_SCRAM, SW_AUTH_CERT, SW_AUTH_HBA, SW_AUTH_PAM };
 /* libpq's sslmode, for either side. */
 enum sw_sslmode {
 	SW_SSL_DISABLE,
@@ -84,6 +84,7 @@ struct sw_config {
 	char auth_query[1024]; /* "" = none; else auth_user is set, and $1 is its only parameter */
 	char auth_user[SW_NAME_MAX], auth_dbname[SW_NAME_MAX];
 	int64_t auth_query_ttl_us;
+	int64_t auth_failure_delay_us; /* 0 = none */
 	struct sw_tls_config client_tls, server_tls;
 	uint8_t pool_mode;
 	uint32_t default_pool_size, min_pool_size, max_client_conn, max_db_connections, max_user_connections;

@@ -175,7 +175,7 @@ static void check_login(struct sw_config_load *load)
 	        (!config->client_tls.ca_file[0] || config->client_tls.sslmode == SW_SSL_DISABLE))
 		sw_config_fault(load, sw_config_key_line(load, "seawall", "auth_type"),
 		        "\"auth_type\" = cert needs \"client_tls_sslmode\" and \"client_tls_ca_file\": set them");
-	if (config->auth_type != SW_AUTH_TRUST && !config->auth_file[0])
+	if (config->auth_type != SW_AUTH_TRUST && config->auth_type != SW_AUTH_PAM && !config->auth_file[0])
 		sw_config_fault(load, line,
 		        "\"auth_file\" is empty and \"auth_type\" needs it: name the file of users and "
 		        "secrets");

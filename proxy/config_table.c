@@ -19,7 +19,7 @@
 
 static const struct sw_key_choice auth_types[] = {{"trust", SW_AUTH_TRUST}, {"plain", SW_AUTH_PLAIN},
         {"md5", SW_AUTH_MD5}, {"scram-sha-256", SW_AUTH_SCRAM}, {"cert", SW_AUTH_CERT},
-        {"hba", SW_AUTH_HBA}, {NULL, 0}};
+        {"hba", SW_AUTH_HBA}, {"pam", SW_AUTH_PAM}, {NULL, 0}};
 static const struct sw_key_choice sslmodes[] = {{"disable", SW_SSL_DISABLE}, {"allow", SW_SSL_ALLOW},
         {"prefer", SW_SSL_PREFER}, {"require", SW_SSL_REQUIRE}, {"verify-ca", SW_SSL_VERIFY_CA},
         {"verify-full", SW_SSL_VERIFY_FULL}, {NULL, 0}};
@@ -99,6 +99,9 @@ const struct sw_config_key sw_config_keys[] = {
 	{SEAWALL, .name = "auth_query_ttl", .type = SW_KEY_TIME, AT(sw_config, auth_query_ttl_us),
 	 .default_text = "1min", RANGE(0, D), RELOAD,
 	 .help = "how long an answer of auth_query is good for logins; 0 for a question at every login"},
+	{SEAWALL, .name = "auth_failure_delay", .type = SW_KEY_TIME, AT(sw_config, auth_failure_delay_us),
+	 .default_text = "500ms", RANGE(0, 60 * S), RELOAD,
+	 .help = "how long a client that has not proven who it is waits for its refusal; 0 for no delay"},
 	{SEAWALL, .name = "admin_users", .type = SW_KEY_LIST, AT(sw_config, admin_users),
 	 .default_text = "postgres", RELOAD,
 	 .help = "users who may do everything on the console"},

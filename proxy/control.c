@@ -1,6 +1,7 @@
 /*
  * The control thread: starts monitor and workers, carries mail between them, reloads, answers the console, stops.
- * Everything here runs on the main thread's loop, but for the functions named hook_*, which workers call: they only post.
+ * Everything here runs on the main thread's loop, but for the functions named hook_*, which workers and PAM's threads call:
+ * they only post.
  * Invariant: workers run from the first view of the cluster (or a second after the start) until the loop has ended.
  * What is not here: what the console says (admin.c), what the monitor sees (lagmon), what workers do (worker.c).
  */
@@ -21,6 +22,7 @@
 #include "proxy/admin.h"
 #include "proxy/auth/asks.h"
 #include "proxy/auth/auth.h"
+#include "proxy/auth/pam.h"
 #include "proxy/auth/secrets.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
@@ -52,6 +54,7 @@ struct control {
 	struct sw_monitor *monitor;
 	struct sw_secrets *secrets;
 	struct sw_lookup *lookup;
+	struct sw_pam *pam;
 	struct sw_view view;         /* the last one published */
 	struct sw_worker *workers[SW_WORKERS_MAX];
 	struct sw_worker_hooks hooks;
@@ -92,12 +95,16 @@ struct letter {
 	uint32_t pid, secret;
 	struct sw_console_ask ask;
 	struct sw_secret_ask want;
+	struct sw_pam_ask *pam;
 	char text[];
 };
 
 static void on_letter_lost(struct sw_mail *mail)
 {
-	sw_mem_free(SW_CONTAINER_OF(mail, struct letter, mail));
+	struct letter *letter = SW_CONTAINER_OF(mail, struct letter, mail);
+
+	sw_pam_ask_unref(letter->pam);
+	sw_mem_free(letter);
 }
 
 static void post(struct control *control, struct letter *letter, void (*on_arrival)(struct sw_mail *, void *))
@@ -188,6 +195,31 @@ static void on_secret(const struct sw_secret_ask *ask, const struct sw_known *kn
 	struct control *control = arg;
 
 	sw_worker_secret_reply(control->workers[ask->worker], ask, known);
+}
+
+static enum sw_err hook_want_pam(struct sw_pam_ask *ask, void *arg)
+{
+	return sw_pam_put(((struct control *)arg)->pam, ask);
+}
+
+static void on_pam(struct sw_mail *mail, void *owner)
+{
+	struct letter *letter = SW_CONTAINER_OF(mail, struct letter, mail);
+	struct control *control = owner;
+
+	if (control->is_stopping)
+		sw_pam_ask_unref(letter->pam);
+	else
+		sw_worker_pam_reply(control->workers[letter->pam->worker], letter->pam);
+	sw_mem_free(letter);
+}
+
+static void hook_pam(struct sw_pam_ask *ask, void *arg)
+{
+	struct letter *letter = letter_new("");
+
+	letter->pam = ask;
+	post(arg, letter, on_pam);
 }
 
 /* ---- reload */
@@ -397,6 +429,7 @@ static void stop(struct control *control)
 		return;
 	control->is_stopping = true;
 	tell_manager("STOPPING=1");
+	sw_pam_close(control->pam);
 	for (uint32_t i = 0; i < control->worker_count && control->is_running; i++)
 		sw_worker_stop(control->workers[i]);
 	sw_monitor_close(control->monitor, on_monitor_closed, control);
@@ -528,6 +561,7 @@ static enum sw_err init(struct control *control)
 		.on_console = hook_console,
 		.on_cancel = hook_cancel,
 		.on_want_secret = hook_want_secret,
+		.on_want_pam = hook_want_pam,
 		.on_idle = hook_idle,
 		.arg = control};
 	if (sw_mailbox_init(&control->box, &control->loop, control) != SW_OK)
@@ -545,6 +579,7 @@ static enum sw_err init(struct control *control)
 	control->board = sw_board_new();
 	control->monitor = sw_monitor_new(&control->loop, control->board, config, &hooks);
 	control->secrets = sw_secrets_new(SW_SECRETS_MAX);
+	control->pam = sw_pam_new(sw_pam_check, hook_pam, control);
 	control->lookup = sw_lookup_new(&control->loop, &control->view, control->secrets, control->setup, &lookup_hooks);
 	return SW_OK;
 }
@@ -566,6 +601,7 @@ int sw_control_run(struct sw_setup *setup)
 	sw_listen_close(control->listeners, control->listener_count);
 	sw_board_free(control->board);
 	sw_secrets_free(control->secrets);
+	sw_pam_unref(control->pam);
 	sw_setup_unref(control->setup);
 	sw_quota_free_all();
 	sw_mem_free(control);

@@ -12,6 +12,7 @@
 
 #include "proxy/auth/asks.h"
 #include "proxy/auth/digest.h"
+#include "proxy/auth/pam.h"
 #include "proxy/auth/secrets.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
@@ -90,6 +91,11 @@ static void on_want_secret(struct sw_engine *engine, const struct sw_secret_ask 
 	worker_of(engine)->hooks->on_want_secret(ask, worker_of(engine)->hooks->arg);
 }
 
+static enum sw_err on_want_pam(struct sw_engine *engine, struct sw_pam_ask *ask)
+{
+	return worker_of(engine)->hooks->on_want_pam(ask, worker_of(engine)->hooks->arg);
+}
+
 static void on_idle(struct sw_engine *engine)
 {
 	worker_of(engine)->hooks->on_idle(engine->number, worker_of(engine)->hooks->arg);
@@ -101,6 +107,7 @@ static const struct sw_engine_hooks engine_hooks = {
 	.on_console = on_console,
 	.on_foreign_cancel = on_foreign_cancel,
 	.on_want_secret = on_want_secret,
+	.on_want_pam = on_want_pam,
 	.on_idle = on_idle,
 };
 
@@ -160,6 +167,7 @@ struct letter {
 	uint32_t slot;
 	bool is_known;
 	struct sw_known known;
+	struct sw_pam_ask *pam;
 	void (*fill)(struct sw_engine *engine, void *arg);
 	void *arg;
 	size_t len;
@@ -182,6 +190,7 @@ static void on_lost(struct sw_mail *mail)
 	if (letter->catalog)
 		sw_catalog_unref(letter->catalog);
 	sw_known_fini(&letter->known);
+	sw_pam_ask_unref(letter->pam);
 	sw_mem_free(letter);
 }
 
@@ -307,6 +316,23 @@ void sw_worker_secret_reply(struct sw_worker *worker, const struct sw_secret_ask
 	send_letter(worker, letter, on_secret_reply);
 }
 
+static void on_pam_reply(struct sw_mail *mail, void *owner)
+{
+	struct letter *letter = letter_of(mail);
+
+	sw_login_on_pam(&((struct sw_worker *)owner)->engine, letter->pam);
+	sw_pam_ask_unref(letter->pam);
+	sw_mem_free(letter);
+}
+
+void sw_worker_pam_reply(struct sw_worker *worker, struct sw_pam_ask *ask)
+{
+	struct letter *letter = letter_new(0);
+
+	letter->pam = ask;
+	send_letter(worker, letter, on_pam_reply);
+}
+
 static void on_run(struct sw_mail *mail, void *owner)
 {
 	struct letter *letter = letter_of(mail);
@@ -348,6 +374,7 @@ static void on_stop(struct sw_mail *mail, void *owner)
 	sw_pools_close_all(&worker->engine);
 	uv_close((uv_handle_t *)&worker->tick, NULL);
 	uv_close((uv_handle_t *)&worker->engine.floor_timer, NULL);
+	uv_close((uv_handle_t *)&worker->engine.refusal_timer, NULL);
 	uv_close((uv_handle_t *)&worker->view_async, NULL);
 	sw_mailbox_close(&worker->box);
 	sw_mem_free(letter_of(mail));
@@ -380,6 +407,7 @@ static void init_engine(struct sw_worker *worker, int number, struct sw_board *b
 	sw_list_init(&engine->cancels);
 	sw_list_init(&engine->waiting_floor);
 	sw_list_init(&engine->waiting_primary);
+	sw_list_init(&engine->refusals);
 	sw_digest_random(&engine->random_state, sizeof(engine->random_state));
 	engine->random_state |= 1;
 	sw_engine_apply_config(engine);
@@ -443,6 +471,8 @@ struct sw_worker *sw_worker_start(int number, struct sw_board *board, struct sw_
 	worker->view_async.data = &worker->engine;
 	uv_timer_init(&worker->loop, &worker->engine.floor_timer);
 	worker->engine.floor_timer.data = &worker->engine;
+	uv_timer_init(&worker->loop, &worker->engine.refusal_timer);
+	worker->engine.refusal_timer.data = &worker->engine;
 	uv_timer_init(&worker->loop, &worker->tick);
 	worker->tick.data = &worker->engine;
 	uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS);

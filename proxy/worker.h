@@ -4,6 +4,7 @@
  *
  *	control thread ── mail ──→ worker: configuration, catalogs, secrets, cancel, console replies, reports, drain, stop
  *	worker ── hooks ──→ control thread: a sample, a catalog, a secret is wanted, console questions, foreign cancels, idle
+ *	worker ── hooks ──→ PAM's threads ── mail ──→ control thread ── mail ──→ worker: passwords and what PAM says of them
  */
 #ifndef SW_PROXY_WORKER_H
 #define SW_PROXY_WORKER_H
@@ -16,6 +17,7 @@
 struct sw_board;
 struct sw_catalog;
 struct sw_known;
+struct sw_pam_ask;
 struct sw_secret_ask;
 struct sw_secrets;
 struct sw_setup;
@@ -28,6 +30,7 @@ struct sw_worker_hooks {
 	void (*on_console)(int worker, const struct sw_console_ask *ask, void *arg);
 	void (*on_cancel)(uint32_t pid, uint32_t secret, void *arg); /* a key of another worker */
 	void (*on_want_secret)(const struct sw_secret_ask *ask, void *arg);
+	enum sw_err (*on_want_pam)(struct sw_pam_ask *ask, void *arg); /* its worker and session are filled in */
 	void (*on_idle)(int worker, void *arg);                      /* after sw_worker_drain: no session is left */
 	void *arg;
 };
@@ -44,6 +47,8 @@ void sw_worker_cancel(struct sw_worker *worker, uint32_t pid, uint32_t secret);
 void sw_worker_console_reply(struct sw_worker *worker, uint64_t session, const void *messages, size_t len);
 /* The answer to on_want_secret; NULL: the user could not be looked up. Copied. */
 void sw_worker_secret_reply(struct sw_worker *worker, const struct sw_secret_ask *ask, const struct sw_known *known);
+/* The answer to on_want_pam; takes over the reference. */
+void sw_worker_pam_reply(struct sw_worker *worker, struct sw_pam_ask *ask);
 /* Runs fill on the worker's thread, for reports. */
 void sw_worker_run(struct sw_worker *worker, void (*fill)(struct sw_engine *engine, void *arg), void *arg);
 /* No new clients; sessions end as they become idle; then on_idle. */

@@ -1,7 +1,7 @@
 /*
  * Authentication without sockets: both sides as exchanges of bytes. The caller frames them as messages.
  *  - struct sw_verifier: Seawall checks a client (the server's side of trust, plain, md5, SCRAM-SHA-256 with
- *    and without channel binding);
+ *    and without channel binding, and PAM, where somebody else judges the password);
  *  - struct sw_login: Seawall logs in to a node (the client's side).
  * One exchange belongs to one thread; allocation only inside an exchange; secrets are wiped.
  * Source: PostgreSQL manual, 'SASL Authentication' and 'Message Flow', RFC 5802, RFC 7677, RFC 5929.
@@ -55,13 +55,14 @@ struct sw_auth_keys *sw_auth_users_keys(const struct sw_auth_users *users, const
 void sw_auth_users_adopt_keys(struct sw_auth_users *fresh, const struct sw_auth_users *old);
 
 /* Seawall checks a client. */
-enum sw_auth_method { SW_METHOD_TRUST, SW_METHOD_PLAIN, SW_METHOD_MD5, SW_METHOD_SCRAM };
+enum sw_auth_method { SW_METHOD_TRUST, SW_METHOD_PLAIN, SW_METHOD_MD5, SW_METHOD_SCRAM, SW_METHOD_PAM };
 
 /* AuthenticationOk is never in a reply: the caller sends it when the client is in. */
 enum sw_auth_step {
 	SW_STEP_SEND, /* send the reply as an Authentication message ('R'), then wait for the client's 'p' */
 	SW_STEP_SEND_DONE, /* send the reply ('R', SASLFinal), then the client is in */
 	SW_STEP_DONE,      /* the client is in */
+	SW_STEP_ASK,       /* PAM has to judge sw_verifier_answer; the exchange is over */
 	SW_STEP_FAILED,    /* it is not (28P01); the reason is for the log only */
 	SW_STEP_BROKEN,    /* it sent bytes that the exchange does not allow (08P01) */
 };
@@ -105,6 +106,8 @@ enum sw_auth_step sw_verifier_feed(struct sw_verifier *verifier, const uint8_t *
  */
 enum sw_auth_step sw_verifier_again(
         struct sw_verifier *verifier, const char *secret, struct sw_auth_keys *keys);
+/* After SW_STEP_ASK: the password that the client has sent, not empty. Valid as long as the verifier is. */
+const char *sw_verifier_answer(const struct sw_verifier *verifier);
 /* After SW_STEP_FAILED or _BROKEN: a constant sentence for the log. */
 const char *sw_verifier_reason(const struct sw_verifier *verifier);
 

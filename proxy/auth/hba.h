@@ -52,7 +52,7 @@ struct sw_hba_rule {
 	enum sw_hba_method method;
 	enum sw_clientcert clientcert;
 	const char *map;        /* of peer and cert; NULL: the names must be equal */
-	const char *pamservice; /* NULL: none is given; PostgreSQL's is "postgresql" then */
+	const char *pamservice; /* NULL: none is given; SW_PAM_SERVICE */
 	const char *path;       /* of the file that it stands in; NULL with line 0 */
 	unsigned line;          /* its first one; 0: no rule fits the client */
 };

@@ -6,6 +6,7 @@
  *
  *	trust: nothing asked -> in
  *	plain, md5: PasswordMessage -> in
+ *	pam: PasswordMessage -> the caller asks PAM
  *	scram: SASLInitialResponse [-> SASLResponse, first message] -> SASLResponse, proof -> in
  */
 #include "proxy/auth/auth.h"
@@ -30,6 +31,7 @@
 #define WRONG      "the password is wrong"
 #define TOO_COSTLY "the user's SCRAM secret has too many iterations for auth_type plain: use scram-sha-256"
 #define NO_MD5     "OpenSSL does not offer MD5 (FIPS?): use auth_type scram-sha-256"
+#define EMPTY      "the password is empty"
 #define NOT_A_TEXT "the password message is not one text that ends in a NUL"
 #define NOT_BOUND  "the client chose SCRAM-SHA-256-PLUS, but sends no channel binding"
 #define BOUND      "the client insists on channel binding, but did not choose SCRAM-SHA-256-PLUS"
@@ -173,6 +175,7 @@ static enum sw_auth_step start(struct sw_verifier *verifier)
 		verifier->state = ENDED;
 		return SW_STEP_DONE;
 	case SW_METHOD_PLAIN:
+	case SW_METHOD_PAM:
 		sw_msg_u32(&verifier->reply, SW_CODE_PLAIN);
 		verifier->state = PLAIN_PASSWORD;
 		return SW_STEP_SEND;
@@ -229,7 +232,7 @@ static enum sw_auth_step judge_password(struct sw_verifier *verifier)
 	char hash[SW_MD5_TEXT_MAX];
 
 	if (!*password)
-		return fail(verifier, verifier->doom ? verifier->doom : "the password is empty");
+		return fail(verifier, verifier->doom ? verifier->doom : EMPTY);
 	if (verifier->kind == SW_SECRET_SCRAM)
 		return check_against_scram(verifier, password);
 	if (verifier->kind != SW_SECRET_MD5)
@@ -256,6 +259,8 @@ static enum sw_auth_step on_plain_password(struct sw_verifier *verifier, const u
 	if (!password)
 		return breaks(verifier, NOT_A_TEXT);
 	verifier->answer = sw_mem_strdup(password);
+	if (verifier->method == SW_METHOD_PAM)
+		return *password ? SW_STEP_ASK : fail(verifier, EMPTY);
 	return judge_password(verifier);
 }
 
@@ -412,6 +417,11 @@ enum sw_auth_step sw_verifier_again(
 	sw_auth_keys_unref(verifier->keys);
 	verifier->keys = keys ? sw_auth_keys_ref(keys) : NULL;
 	return verifier->method == SW_METHOD_PLAIN ? judge_password(verifier) : judge_md5(verifier);
+}
+
+const char *sw_verifier_answer(const struct sw_verifier *verifier)
+{
+	return verifier->answer;
 }
 
 const char *sw_verifier_reason(const struct sw_verifier *verifier)

@@ -48,6 +48,12 @@
 /* Clients that wait for auth_query, those who have left meanwhile included: 15 MB, and minutes of any server's work. */
 #define SW_ASKS_MAX 100000
 
+/* Threads that ask PAM. A slow module keeps one each; more of them would only queue at the directory behind it. */
+#define SW_PAM_THREADS_MAX 8
+
+/* Clients that wait for PAM, those who have left meanwhile included: some MB, and minutes of any directory's work. */
+#define SW_PAM_ASKS_MAX 10000
+
 /* Samples kept a node: at the shortest interval (2 ms) about 8 seconds, at the usual one (100 ms) seven minutes. */
 #define SW_SAMPLES_MAX 4096
 

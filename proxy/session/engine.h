@@ -21,6 +21,7 @@ struct sw_auth_users;
 struct sw_engine;
 struct sw_hba;
 struct sw_scratch;
+struct sw_pam_ask;
 struct sw_secret_ask;
 struct sw_secrets;
 struct sw_unit;
@@ -73,6 +74,7 @@ struct sw_engine_hooks {
 	void (*on_console)(struct sw_engine *engine, const struct sw_console_ask *ask); /* answer: sw_session_console_reply */
 	void (*on_foreign_cancel)(struct sw_engine *engine, uint32_t pid, uint32_t secret); /* the key is another worker's */
 	void (*on_want_secret)(struct sw_engine *engine, const struct sw_secret_ask *ask); /* answer: sw_login_on_secret */
+	enum sw_err (*on_want_pam)(struct sw_engine *engine, struct sw_pam_ask *ask); /* answer: sw_login_on_pam */
 	void (*on_idle)(struct sw_engine *engine);                         /* draining, and the last session has ended */
 };
 
@@ -104,6 +106,8 @@ struct sw_engine {
 	struct sw_list cancels;           /* cancel requests on their way to servers */
 	struct sw_list waiting_floor;     /* sessions that wait for a replica, by deadline */
 	struct sw_list waiting_primary;   /* sessions that wait until there is a primary, oldest first */
+	struct sw_list refusals;          /* held back (refuse.c), the one that is due first at the front */
+	uv_timer_t refusal_timer;         /* armed while refusals is not empty */
 	struct sw_unit *spare_units;      /* for the next units of work, so that the hot path allocates none */
 	struct sw_quota *clients;         /* shared: all clients of the process */
 	struct sw_session **slots;        /* by the low 24 bits of the cancel key's pid */

@@ -18,6 +18,7 @@
 #include "proxy/auth/auth.h"
 #include "proxy/auth/binding.h"
 #include "proxy/auth/hba.h"
+#include "proxy/auth/pam.h"
 #include "proxy/auth/secrets.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
@@ -217,7 +218,6 @@ static bool find_database(struct sw_session *session)
 
 /* ---- authentication */
 
-static void welcome(struct sw_session *session);
 static void look_again(struct sw_session *session);
 
 static void on_auth_step(struct sw_session *session, enum sw_auth_step step, const uint8_t *reply, size_t len)
@@ -236,7 +236,14 @@ static void on_auth_step(struct sw_session *session, enum sw_auth_step step, con
 		break;
 	case SW_STEP_DONE:
 		break;
+	case SW_STEP_ASK:
+		sw_login_ask_pam(session);
+		return;
 	case SW_STEP_FAILED:
+		if (session->pam) {
+			sw_login_refuse_by_pam(session, sw_verifier_reason(session->verifier));
+			return;
+		}
 		if (session->is_secret_old) {
 			look_again(session);
 			return;
@@ -244,15 +251,13 @@ static void on_auth_step(struct sw_session *session, enum sw_auth_step step, con
 		sw_log(SW_LOG_WARNING, "login of user \"%s\" from %s failed: %s", session->user, session->address,
 			sw_verifier_reason(session->verifier));
 		snprintf(message, sizeof(message), "password authentication failed for user \"%s\"", session->user);
-		refuse(session, "28P01", message, NULL);
+		sw_refuse_later(session, "28P01", message, NULL);
 		return;
 	case SW_STEP_BROKEN:
 		refuse(session, "08P01", sw_verifier_reason(session->verifier), NULL);
 		return;
 	}
-	sw_verifier_free(session->verifier);
-	session->verifier = NULL;
-	welcome(session);
+	sw_login_welcome(session);
 }
 
 static void refuse_as_hba(struct sw_session *session, const struct sw_hba_rule *rule)
@@ -264,7 +269,7 @@ static void refuse_as_hba(struct sw_session *session, const struct sw_hba_rule *
 		rule->line ? "the hba file rejects connections" : "the hba file has no line", session->address, session->user,
 		session->wanted, how);
 	sw_log(SW_LOG_WARNING, "%s (%s:%u)", message, rule->line ? rule->path : "no line fits", rule->line);
-	refuse(session, "28000", message, NULL);
+	sw_refuse_later(session, "28000", message, NULL);
 }
 
 /* The name of the system user at the other end of a Unix socket. */
@@ -294,7 +299,7 @@ static bool check_outside_name(struct sw_session *session, const char *map, cons
 	sw_log(SW_LOG_WARNING, "login of user \"%s\" from %s failed: the %s is \"%s\"", session->user, session->address, what,
 		name ? name : "");
 	snprintf(message, sizeof(message), "%s authentication failed for user \"%s\"", what, session->user);
-	refuse(session, "28000", message, NULL);
+	sw_refuse_later(session, "28000", message, NULL);
 	return false;
 }
 
@@ -306,7 +311,7 @@ static bool check_certificate(struct sw_session *session, const struct sw_hba_ru
 	if (rule->clientcert == SW_CLIENTCERT_NONE)
 		return true;
 	if (!session->stream.tls || !sw_tls_peer_certificate(session->stream.tls)) {
-		refuse(session, "28000", "connection requires a valid client certificate", "Set sslcert and sslkey.");
+		sw_refuse_later(session, "28000", "connection requires a valid client certificate", "Set sslcert and sslkey.");
 		return false;
 	}
 	if (rule->clientcert == SW_CLIENTCERT_CA)
@@ -331,6 +336,7 @@ static struct sw_hba_rule find_rule(const struct sw_session *session)
 		[SW_AUTH_PLAIN] = {.method = SW_HBA_PASSWORD},
 		[SW_AUTH_MD5] = {.method = SW_HBA_MD5},
 		[SW_AUTH_SCRAM] = {.method = SW_HBA_SCRAM},
+		[SW_AUTH_PAM] = {.method = SW_HBA_PAM},
 		[SW_AUTH_CERT] = {.method = SW_HBA_CERT, .clientcert = SW_CLIENTCERT_FULL},
 	};
 	struct sw_hba_ask ask = {.is_unix = session->stream.uv.stream.type != UV_TCP,
@@ -458,6 +464,15 @@ static void start_exchange(struct sw_session *session, enum sw_auth_method metho
 
 /* ---- the method */
 
+static void start_pam(struct sw_session *session, const char *service)
+{
+	bool is_unix = session->stream.uv.stream.type != UV_TCP;
+
+	session->auth_method = SW_METHOD_PAM;
+	session->pam = sw_pam_ask_new(service, session->user, is_unix ? NULL : session->address);
+	begin_exchange(session, NULL, NULL);
+}
+
 static void start_auth(struct sw_session *session)
 {
 	struct sw_hba_rule rule = find_rule(session);
@@ -487,7 +502,7 @@ static void start_auth(struct sw_session *session)
 		start_exchange(session, SW_METHOD_SCRAM);
 		return;
 	case SW_HBA_PAM:
-		refuse(session, "0A000", "authentication by PAM is not in this version of seawall", NULL);
+		start_pam(session, rule.pamservice);
 		return;
 	}
 }
@@ -613,13 +628,17 @@ static void apply_user(struct sw_session *session)
 	session->vars = sw_settings_ref(session->startup_vars);
 }
 
-static void welcome(struct sw_session *session)
+void sw_login_welcome(struct sw_session *session)
 {
 	struct sw_settings *params;
 	struct sw_server *server;
 	struct sw_pool *pool;
 	int node;
 
+	sw_verifier_free(session->verifier);
+	session->verifier = NULL;
+	sw_pam_ask_give_up(session->pam);
+	session->pam = NULL;
 	if (!find_database(session))
 		return;
 	sw_mem_free(session->wanted);
@@ -772,5 +791,6 @@ static size_t consume_startup(struct sw_session *session, const uint8_t *bytes, 
 
 size_t sw_login_consume(struct sw_session *session, const uint8_t *bytes, size_t len)
 {
+	session->active_ns = sw_clock_ns();
 	return session->state == SW_SESSION_STARTUP ? consume_startup(session, bytes, len) : consume_auth(session, bytes, len);
 }

@@ -12,6 +12,7 @@
 
 #include "proxy/auth/auth.h"
 #include "proxy/auth/digest.h"
+#include "proxy/auth/pam.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -28,8 +29,8 @@
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
 
 static const char *const state_texts[SW_SESSION_STATES] = {
-	"startup", "wait_secret", "auth", "welcome", "ready", "wait_node", "wait_server", "round", "unit", "console",
-	"closing"};
+	"startup", "wait_secret", "auth", "wait_pam", "refused", "welcome", "ready", "wait_node", "wait_server", "round", "unit",
+	"console", "closing"};
 
 const char *sw_session_state_text(enum sw_session_state state)
 {
@@ -56,6 +57,8 @@ static size_t consume(struct sw_session *session, const uint8_t *bytes, size_t l
 	case SW_SESSION_STARTUP:
 	case SW_SESSION_AUTH:
 		return sw_login_consume(session, bytes, len);
+	case SW_SESSION_REFUSED:
+		return len; /* whatever it says, the answer stands */
 	case SW_SESSION_READY:
 	case SW_SESSION_UNIT:
 		if (session->server && sw_stream_is_full(&session->server->stream))
@@ -265,6 +268,8 @@ void sw_session_close(struct sw_session *session, enum sw_session_end why)
 	sw_settings_unref(session->parse_vars);
 	sw_settings_unref(session->parse_vars_of);
 	sw_verifier_free(session->verifier);
+	sw_pam_ask_give_up(session->pam);
+	sw_refusal_free(session->refusal);
 	sw_auth_keys_unref(session->keys);
 	sw_mem_free(session->user);
 	sw_mem_free(session->wanted);

@@ -1,10 +1,11 @@
 /*
  * One client's life, from accept to close. One thread (the worker's).
  *
- *	startup → [wait_secret →] auth → welcome → ready ─┬→ waiting for a node ─┬→ unit ─→ ready
- *	                                             ↑    ├→ waiting for a server ┤     └→ reading settings back ─→ ready
- *	                                             │    └→ bringing settings ───┘
- *	                                             └─ a step that had to wait is simply taken again from its first byte
+ *	startup → [wait_secret →] auth [→ wait_pam] → welcome → ready ─┬→ waiting for a node ─┬→ unit ─→ ready
+ *	   └───────────→ refused ←─┴──────────┘                   ↑    ├→ waiting for a server ┤     └→ reading settings
+ *	                                                          │    └→ bringing settings ───┘        back ─→ ready
+ *	                                                          └─ a step that had to wait is simply taken again from its
+ *	                                                             first byte
  *
  * A unit of work is one Query, one FunctionCall, or all messages up to Sync. It runs on one node, decided before its first byte
  * is sent, and one is under way at a time: what a client sends ahead stays in its buffer until ReadyForQuery. Between the
@@ -28,6 +29,8 @@
 
 struct sw_auth_keys;
 struct sw_known;
+struct sw_pam_ask;
+struct sw_refusal;
 struct sw_verdict;
 struct sw_verifier;
 
@@ -38,6 +41,8 @@ enum sw_session_state {
 	SW_SESSION_STARTUP,
 	SW_SESSION_WAIT_SECRET, /* for what auth_query says of the user */
 	SW_SESSION_AUTH,
+	SW_SESSION_WAIT_PAM,    /* for what PAM says of the password */
+	SW_SESSION_REFUSED,     /* its refusal is held back */
 	SW_SESSION_WELCOME,     /* waits for a server connection that says what the parameters are */
 	SW_SESSION_READY,
 	SW_SESSION_WAIT_NODE,   /* for a replica that reaches the floor, or for a primary */
@@ -156,7 +161,9 @@ struct sw_session {
 	size_t pass;                  /* bytes of the present message that only pass to the server */
 	size_t pass_over;             /* bytes of a refused message that are dropped */
 	struct sw_verifier *verifier;
-	struct sw_auth_keys *keys;    /* of a user of auth_query, held so that the cache keeps his secret; NULL = none */
+	struct sw_pam_ask *pam;       /* what PAM is asked, or is going to be; NULL = nothing */
+	struct sw_refusal *refusal;   /* held back; NULL = none */
+	struct sw_auth_keys *keys;    /* of a user of auth_query or PAM, held so that his secret is kept; NULL = none */
 	int64_t login_ns;             /* when the exchange was to begin: an older answer of auth_query may be out of date */
 	struct sw_database *database; /* NULL until the client has proven who it is */
 	char *wanted;                 /* name of the database, until then */
@@ -232,10 +239,22 @@ void sw_sessions_close_all(struct sw_engine *engine);
 
 /* ---- between the files of this folder */
 
+/* refuse.c: the client has not proven who it is, and is told so after auth_failure_delay. */
+void sw_refuse_later(struct sw_session *session, const char *sqlstate, const char *message, const char *hint);
+void sw_refusal_free(struct sw_refusal *refusal); /* it will not be told; takes NULL */
+
 /* login.c: bytes before the session is let in. How many were used. */
 size_t sw_login_consume(struct sw_session *session, const uint8_t *bytes, size_t len);
 /* login.c: what auth_query says of the user; NULL: he could not be looked up. The session may be gone. */
 void sw_login_on_secret(struct sw_engine *engine, uint32_t slot, uint64_t number, const struct sw_known *known);
+/* login.c: the client has proven who it is. */
+void sw_login_welcome(struct sw_session *session);
+/* login_pam.c: the client has sent the password for PAM. */
+void sw_login_ask_pam(struct sw_session *session);
+/* login_pam.c: what PAM says. The session may be gone. */
+void sw_login_on_pam(struct sw_engine *engine, const struct sw_pam_ask *ask);
+/* login_pam.c: the password is wrong, or cannot be right. */
+void sw_login_refuse_by_pam(struct sw_session *session, const char *why);
 /* login.c: a server connection has told the parameters, or there was a problem. */
 void sw_login_on_server(struct sw_session *session);
 /* login.c: the first catalog has come, or the time for it is over; for sessions that wait for it. */

@@ -54,7 +54,7 @@ FAULTS = [  # (replace, with, a word that the message must have)
     ("max_lag = 10s", "max_lagg = 10s", "max_lagg"), ("max_lag_bytes = 64MB", "max_lag_bytes = 64XB", "max_lag_bytes"),
     ("listen_port = 6432", "listen_port = 65536", "listen_port"),
     ("listen_port = 6432", "listen_port = many", "listen_port"),
-    ("listen_port = 6432", "listen_port = 6432x", "listen_port"), ("auth_type = trust", "auth_type = pam", "auth_type"),
+    ("listen_port = 6432", "listen_port = 6432x", "listen_port"), ("auth_type = trust", "auth_type = ident", "auth_type"),
     ("[monitor]", "[monitors]", "monitors"), ("pg1 = host=127.0.0.1 port=5432", "pg1 = port=nowhere", "pg1"),
     ("port=5433 weight=2", "port=5433 weigth=2", "weigth"), ("port=5433 weight=2", "port=5433 weight=x", "weight"),
     ("pool_size=40", "pool_size=-1", "pool_size"), ("consistency=session", "consistency=perfect", "consistency"),

@@ -21,7 +21,7 @@ done
 
 # Grouped by why. One list: the README, the CI and the packaging point here.
 build="gcc make pkg-config libc6-dev"
-libraries="libuv1-dev libpg-query-dev libinih-dev uthash-dev libxxhash-dev libssl-dev libpq-dev libidn-dev"
+libraries="libuv1-dev libpg-query-dev libinih-dev uthash-dev libxxhash-dev libssl-dev libpq-dev libidn-dev libpam0g-dev"
 server_headers="postgresql-server-dev-15" # the node types of the parse tree that libpg_query gives out
 unit_tests="libcmocka-dev"
 servers="postgresql-15 postgresql-15-pgtap"

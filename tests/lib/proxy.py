@@ -23,6 +23,7 @@ from lib.wait import wait_until
 ADMIN = "postgres"
 ADMIN_PASSWORD = "admin secret"
 SANITIZER_EXIT_CODE = 99
+TSAN_SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tsan.supp")
 
 
 def binary_path():
@@ -70,6 +71,7 @@ class Seawall:
                 "admin_users": ADMIN,
                 "auth_type": "trust",
                 "auth_file": self.users_path,
+                "auth_failure_delay": 0,
                 "log_connections": 1,
                 "log_disconnections": 1,
             },
@@ -122,7 +124,8 @@ class Seawall:
         common = "log_path=%s:exitcode=%d:halt_on_error=1" % (os.path.join(self.directory, "sanitizer"),
                                                               SANITIZER_EXIT_CODE)
         return {name: common + more + ":" + os.environ.get(name, "") for name, more in (
-            ("ASAN_OPTIONS", ":detect_leaks=1:quarantine_size_mb=4"), ("UBSAN_OPTIONS", ":print_stacktrace=1"), ("TSAN_OPTIONS", ""))}
+            ("ASAN_OPTIONS", ":detect_leaks=1:quarantine_size_mb=4"), ("UBSAN_OPTIONS", ":print_stacktrace=1"),
+            ("TSAN_OPTIONS", ":suppressions=" + TSAN_SUPPRESSIONS))}
 
     def start(self, deadline=20, wait_ready=True):
         """Starts it and waits until it serves: a console client gets in and every running node has been seen."""

@@ -11,6 +11,7 @@ LIBRARIES = {
     "libpq-fe.h": ("lagmon/link.h",),
     "openssl/*": ("proxy/auth/digest.c", "proxy/auth/binding.c", "proxy/net/tls.c", "proxy/net/tls.h"),
     "stringprep.h": ("proxy/auth/saslprep.c",),
+    "security/*": ("proxy/auth/pam.c",),
     "ini.h": ("proxy/config_load.c",),
     "hiredis*": (),
     "xxhash.h": ("router/hash.c",),

@@ -542,6 +542,31 @@ static void test_auth_query_has_one_parameter_and_a_role(void **state)
 	        "\"60ms\"\n");
 }
 
+static void test_pam_needs_no_auth_file(void **state)
+{
+	struct sw_config *config;
+
+	(void)state;
+	config = load_good("[seawall]\nauth_type = pam\nauth_file =\n" REST);
+	assert_int_equal(config->auth_type, SW_AUTH_PAM);
+	sw_config_unref(config);
+}
+
+static void test_delay_of_refusals(void **state)
+{
+	struct sw_config *config;
+
+	(void)state;
+	config = load_good(REST);
+	assert_int_equal(config->auth_failure_delay_us, SW_US_PER_S / 2);
+	sw_config_unref(config);
+	config = load_good("[seawall]\nauth_failure_delay = 0\n" REST);
+	assert_int_equal(config->auth_failure_delay_us, 0);
+	sw_config_unref(config);
+	expect_faults("[seawall]\nauth_failure_delay = 61s\n" REST,
+	        "2: \"auth_failure_delay\": \"61s\" is out of range: write a value from 0 to 1min\n");
+}
+
 static void test_values_out_of_form(void **state)
 {
 	(void)state;
@@ -813,6 +838,8 @@ int main(void)
 	        cmocka_unit_test(test_names),
 	        cmocka_unit_test(test_across_keys),
 	        cmocka_unit_test(test_auth_query_has_one_parameter_and_a_role),
+	        cmocka_unit_test(test_pam_needs_no_auth_file),
+	        cmocka_unit_test(test_delay_of_refusals),
 	        cmocka_unit_test(test_values_out_of_form),
 	        cmocka_unit_test(test_lines_out_of_form),
 	        cmocka_unit_test(test_long_lines_are_not_cut),
