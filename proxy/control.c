@@ -92,7 +92,7 @@ static void tell_manager(const char *state)
 struct letter {
 	struct sw_mail mail;
 	int worker;
-	uint32_t pid, secret;
+	struct sw_cancel_key key;
 	struct sw_console_ask ask;
 	struct sw_secret_ask want;
 	struct sw_pam_ask *pam;
@@ -154,19 +154,18 @@ static void on_cancel(struct sw_mail *mail, void *owner)
 {
 	struct letter *letter = SW_CONTAINER_OF(mail, struct letter, mail);
 	struct control *control = owner;
-	uint32_t worker = letter->pid >> 24;
+	uint32_t worker = letter->key.pid >> 24;
 
 	if (control->is_running && !control->is_stopping && worker < control->worker_count)
-		sw_worker_cancel(control->workers[worker], letter->pid, letter->secret);
+		sw_worker_cancel(control->workers[worker], &letter->key);
 	sw_mem_free(letter);
 }
 
-static void hook_cancel(uint32_t pid, uint32_t secret, void *arg)
+static void hook_cancel(const struct sw_cancel_key *key, void *arg)
 {
 	struct letter *letter = letter_new("");
 
-	letter->pid = pid;
-	letter->secret = secret;
+	letter->key = *key;
 	post(arg, letter, on_cancel);
 }
 

@@ -81,9 +81,9 @@ static void on_console(struct sw_engine *engine, const struct sw_console_ask *as
 	worker_of(engine)->hooks->on_console(engine->number, ask, worker_of(engine)->hooks->arg);
 }
 
-static void on_foreign_cancel(struct sw_engine *engine, uint32_t pid, uint32_t secret)
+static void on_foreign_cancel(struct sw_engine *engine, const struct sw_cancel_key *key)
 {
-	worker_of(engine)->hooks->on_cancel(pid, secret, worker_of(engine)->hooks->arg);
+	worker_of(engine)->hooks->on_cancel(key, worker_of(engine)->hooks->arg);
 }
 
 static void on_want_secret(struct sw_engine *engine, const struct sw_secret_ask *ask)
@@ -162,7 +162,7 @@ struct letter {
 	struct sw_mail mail;
 	struct sw_setup *setup;
 	struct sw_catalog *catalog;
-	uint32_t pid, secret;
+	struct sw_cancel_key key;
 	uint64_t session;
 	uint32_t slot;
 	bool is_known;
@@ -263,16 +263,15 @@ static void on_cancel(struct sw_mail *mail, void *owner)
 {
 	struct letter *letter = letter_of(mail);
 
-	sw_session_cancel(&((struct sw_worker *)owner)->engine, letter->pid, letter->secret);
+	sw_session_cancel(&((struct sw_worker *)owner)->engine, &letter->key);
 	sw_mem_free(letter);
 }
 
-void sw_worker_cancel(struct sw_worker *worker, uint32_t pid, uint32_t secret)
+void sw_worker_cancel(struct sw_worker *worker, const struct sw_cancel_key *key)
 {
 	struct letter *letter = letter_new(0);
 
-	letter->pid = pid;
-	letter->secret = secret;
+	letter->key = *key;
 	send_letter(worker, letter, on_cancel);
 }
 

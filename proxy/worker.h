@@ -15,6 +15,7 @@
 #include "proxy/session/engine.h"
 
 struct sw_board;
+struct sw_cancel_key;
 struct sw_catalog;
 struct sw_known;
 struct sw_pam_ask;
@@ -28,7 +29,7 @@ struct sw_worker_hooks {
 	void (*on_want_sample)(void *arg);
 	void (*on_want_catalog)(const char *dbname, void *arg);
 	void (*on_console)(int worker, const struct sw_console_ask *ask, void *arg);
-	void (*on_cancel)(uint32_t pid, uint32_t secret, void *arg); /* a key of another worker */
+	void (*on_cancel)(const struct sw_cancel_key *key, void *arg); /* a key of another worker */
 	void (*on_want_secret)(const struct sw_secret_ask *ask, void *arg);
 	enum sw_err (*on_want_pam)(struct sw_pam_ask *ask, void *arg); /* its worker and session are filled in */
 	void (*on_idle)(int worker, void *arg);                      /* after sw_worker_drain: no session is left */
@@ -42,7 +43,7 @@ struct sw_worker *sw_worker_start(int number, struct sw_board *board, struct sw_
 void sw_worker_set_setup(struct sw_worker *worker, struct sw_setup *setup);
 void sw_worker_set_catalog(struct sw_worker *worker, struct sw_catalog *catalog);
 void sw_worker_wake_for_view(struct sw_worker *worker);
-void sw_worker_cancel(struct sw_worker *worker, uint32_t pid, uint32_t secret);
+void sw_worker_cancel(struct sw_worker *worker, const struct sw_cancel_key *key);
 /* messages are copied. */
 void sw_worker_console_reply(struct sw_worker *worker, uint64_t session, const void *messages, size_t len);
 /* The answer to on_want_secret; NULL: the user could not be looked up. Copied. */

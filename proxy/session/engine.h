@@ -17,6 +17,7 @@
 #include "router/choose.h"
 #include "router/classify.h"
 
+struct sw_cancel_key;
 struct sw_auth_users;
 struct sw_engine;
 struct sw_hba;
@@ -72,7 +73,7 @@ struct sw_engine_hooks {
 	void (*on_want_sample)(struct sw_engine *engine);                 /* the demand for samples left zero */
 	void (*on_want_catalog)(struct sw_engine *engine, const char *dbname);
 	void (*on_console)(struct sw_engine *engine, const struct sw_console_ask *ask); /* answer: sw_session_console_reply */
-	void (*on_foreign_cancel)(struct sw_engine *engine, uint32_t pid, uint32_t secret); /* the key is another worker's */
+	void (*on_foreign_cancel)(struct sw_engine *engine, const struct sw_cancel_key *key); /* the key is another worker's */
 	void (*on_want_secret)(struct sw_engine *engine, const struct sw_secret_ask *ask); /* answer: sw_login_on_secret */
 	enum sw_err (*on_want_pam)(struct sw_engine *engine, struct sw_pam_ask *ask); /* answer: sw_login_on_pam */
 	void (*on_idle)(struct sw_engine *engine);                         /* draining, and the last session has ended */

@@ -162,9 +162,12 @@ static void negotiate(struct sw_session *session, const struct sw_startup *start
 			unknown[count++] = name;
 		sw_read_text(&reader);
 	}
-	if (count == 0 && startup->version == SW_PROTOCOL_3_0)
+	if (startup->version >= SW_PROTOCOL_3_2)
+		session->secret_len = SW_CANCEL_SECRET_BYTES;
+	if (count == 0 && startup->version <= SW_PROTOCOL_3_2)
 		return;
-	sw_msg_negotiate(&session->engine->assembly, SW_PROTOCOL_3_0, unknown, count);
+	sw_msg_negotiate(&session->engine->assembly, startup->version < SW_PROTOCOL_3_2 ? startup->version : SW_PROTOCOL_3_2,
+		unknown, count);
 	sw_session_send(session, &session->engine->assembly);
 }
 
@@ -573,7 +576,7 @@ static void let_in(struct sw_session *session, struct sw_settings *facts)
 	if (facts)
 		tell_all(out, facts);
 	tell_all(out, session->params);
-	sw_msg_backend_key(out, (uint32_t)engine->number << 24 | session->slot, session->secret);
+	sw_msg_backend_key(out, (uint32_t)engine->number << 24 | session->slot, session->secret, session->secret_len);
 	sw_msg_ready(out, 'I');
 	sw_session_send(session, out);
 	session->state = SW_SESSION_READY;
@@ -722,6 +725,16 @@ static size_t on_session_request(struct sw_session *session, const struct sw_sta
 	return len;
 }
 
+static void cancel(struct sw_engine *engine, const struct sw_startup *startup)
+{
+	struct sw_cancel_key key = {.pid = startup->pid, .secret_len = (uint32_t)startup->secret_len};
+
+	if (startup->secret_len > sizeof(key.secret))
+		return; /* none of Seawall's */
+	memcpy(key.secret, startup->secret, startup->secret_len);
+	sw_session_cancel(engine, &key);
+}
+
 static size_t on_encryption_request(struct sw_session *session, const struct sw_startup *startup, size_t length, size_t len)
 {
 	if (session->stream.tls || ++session->encryption_requests > 2) {
@@ -780,7 +793,7 @@ static size_t consume_startup(struct sw_session *session, const uint8_t *bytes, 
 	case SW_STARTUP_GSSENC:
 		return on_encryption_request(session, &startup, length, len);
 	case SW_STARTUP_CANCEL:
-		sw_session_cancel(session->engine, startup.pid, sw_get_u32(startup.secret));
+		cancel(session->engine, &startup);
 		sw_session_close(session, SW_END_CANCEL);
 		return 0;
 	case SW_STARTUP_SESSION:

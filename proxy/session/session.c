@@ -360,7 +360,8 @@ void sw_session_accept(struct sw_engine *engine, uv_stream_t *listener)
 	sw_list_push_back(&engine->sessions, &session->entry);
 	session->slot = take_slot(engine, session);
 	engine->session_count++;
-	sw_digest_random((uint8_t *)&session->secret, sizeof(session->secret));
+	sw_digest_random(session->secret, sizeof(session->secret));
+	session->secret_len = 4;
 	sw_quota_take(engine->clients, 0, 0);
 	if (sw_stream_accept(&session->stream, listener) != SW_OK) {
 		sw_session_close(session, SW_END_CLIENT);
@@ -372,17 +373,18 @@ void sw_session_accept(struct sw_engine *engine, uv_stream_t *listener)
 
 /* ---- cancel */
 
-void sw_session_cancel(struct sw_engine *engine, uint32_t pid, uint32_t secret)
+void sw_session_cancel(struct sw_engine *engine, const struct sw_cancel_key *key)
 {
-	uint32_t slot = pid & SLOT_MASK;
+	uint32_t slot = key->pid & SLOT_MASK;
 	struct sw_session *session;
 
-	if (pid >> SLOT_BITS != (uint32_t)engine->number) {
-		engine->hooks->on_foreign_cancel(engine, pid, secret);
+	if (key->pid >> SLOT_BITS != (uint32_t)engine->number) {
+		engine->hooks->on_foreign_cancel(engine, key);
 		return;
 	}
 	session = slot < engine->slot_count ? engine->slots[slot] : NULL;
-	if (!session || session->secret != secret || !session->database)
+	if (!session || !session->database || session->secret_len != key->secret_len ||
+		!sw_digest_is_equal(session->secret, key->secret, key->secret_len))
 		return;
 	session->database->stats.cancels++;
 	if (session->state == SW_SESSION_WAIT_NODE || session->state == SW_SESSION_WAIT_SERVER) {

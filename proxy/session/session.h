@@ -155,7 +155,7 @@ struct sw_session {
 	struct sw_list wait_entry;    /* engine->waiting_floor */
 	struct sw_pool_waiter waiter;
 	enum sw_session_state state;
-	uint32_t slot, secret;        /* the cancel key */
+	uint32_t slot;                /* in engine->slots; in the cancel key's pid */
 	uint64_t number;              /* in logs and on the console; never used again */
 	struct sw_buf in;             /* bytes of the client that wait */
 	size_t pass;                  /* bytes of the present message that only pass to the server */
@@ -189,6 +189,8 @@ struct sw_session {
 	char address[48];             /* of the client */
 	uint16_t port;
 	uint8_t encryption_requests;
+	uint8_t secret_len;           /* how much of secret is the cancel key's: 4 in protocol 3.0, all of it from 3.2 on */
+	uint8_t secret[SW_CANCEL_SECRET_BYTES];
 	uint8_t auth_method;          /* enum sw_auth_method */
 	bool is_secret_old;           /* the verifier's is from before login_ns: it is asked for again before a refusal */
 	bool is_direct_tls;           /* TLS from the first byte, without SSLRequest */
@@ -223,7 +225,7 @@ const char *sw_session_end_text(enum sw_session_end why);
 void sw_session_console_reply(struct sw_engine *engine, uint64_t number, const void *messages, size_t len);
 
 /* A cancel request with one of this worker's keys. */
-void sw_session_cancel(struct sw_engine *engine, uint32_t pid, uint32_t secret);
+void sw_session_cancel(struct sw_engine *engine, const struct sw_cancel_key *key);
 
 /* A new view came: waiting sessions look again. */
 void sw_sessions_on_view(struct sw_engine *engine);

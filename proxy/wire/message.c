@@ -84,12 +84,12 @@ void sw_msg_parameter_status(struct sw_buf *out, const char *name, const char *v
 	sw_msg_end(out, mark);
 }
 
-void sw_msg_backend_key(struct sw_buf *out, uint32_t pid, uint32_t secret)
+void sw_msg_backend_key(struct sw_buf *out, uint32_t pid, const uint8_t *secret, size_t secret_len)
 {
 	size_t mark = sw_msg_begin(out, 'K');
 
 	sw_msg_u32(out, pid);
-	sw_msg_u32(out, secret);
+	sw_msg_bytes(out, secret, secret_len);
 	sw_msg_end(out, mark);
 }
 

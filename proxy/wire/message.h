@@ -18,6 +18,7 @@
 #define SW_HEADER_BYTES 5
 
 #define SW_PROTOCOL_3_0        0x00030000u
+#define SW_PROTOCOL_3_2        0x00030002u
 #define SW_CODE_CANCEL         80877102u
 #define SW_CODE_SSL            80877103u
 #define SW_CODE_GSSENC         80877104u
@@ -51,7 +52,7 @@ void sw_msg_end(struct sw_buf *out, size_t mark);
 /* Whole messages, towards clients. */
 void sw_msg_auth(struct sw_buf *out, const uint8_t *body, size_t len);
 void sw_msg_parameter_status(struct sw_buf *out, const char *name, const char *value);
-void sw_msg_backend_key(struct sw_buf *out, uint32_t pid, uint32_t secret);
+void sw_msg_backend_key(struct sw_buf *out, uint32_t pid, const uint8_t *secret, size_t secret_len);
 void sw_msg_ready(struct sw_buf *out, char status);
 void sw_msg_command_complete(struct sw_buf *out, const char *tag);
 /* One text column a name, type text. */
@@ -83,6 +84,14 @@ void sw_msg_describe_statement(struct sw_buf *out, const char *name);
 void sw_msg_close_statement(struct sw_buf *out, const char *name);
 void sw_msg_cancel(struct sw_buf *out, uint32_t pid, uint32_t secret);
 void sw_msg_startup(struct sw_buf *out, const char *const *pairs); /* name, value, …, NULL */
+
+/* A cancel key of Seawall's own. Its secret has 4 bytes in protocol 3.0, and all of them from 3.2 on. */
+#define SW_CANCEL_SECRET_BYTES 32
+struct sw_cancel_key {
+	uint32_t pid;
+	uint32_t secret_len;
+	uint8_t secret[SW_CANCEL_SECRET_BYTES];
+};
 
 /* What a first packet asks for. */
 struct sw_startup {

@@ -77,7 +77,7 @@ BEFORE_STARTUP = {
     "SSLRequest too long": special(SSL_REQUEST, b"more"),
     "CancelRequest too short": special(w.CANCEL_REQUEST, b"abc"),
     "CancelRequest too long": special(w.CANCEL_REQUEST, b"x" * 300),
-    "CancelRequest of nobody": w.cancel(0, 0),
+    "CancelRequest of nobody": w.cancel(0, bytes(4)),
     "TLS ClientHello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"r" * 64,
     "HTTP": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "query before startup": query("SELECT 1"),

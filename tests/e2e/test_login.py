@@ -48,7 +48,7 @@ def test_T77_encryption_request_with_startup_behind_it_is_not_taken_as_startup(s
 
 
 @pytest.mark.parametrize("protocol, parameters", [
-    (PROTOCOL_3_0 + 2, {}),
+    (PROTOCOL_3_0 + 3, {}),
     (PROTOCOL_3_0, {"_pq_.unheard_of": "1"}),
     (PROTOCOL_3_0 + 2, {"_pq_.unheard_of": "1", "_pq_.other": "2"}),
 ])
@@ -60,9 +60,18 @@ def test_T77_newer_protocol_is_negotiated_down_as_by_the_server(cluster, seawall
             answers.append([body for kind, body in messages if kind == "v"])
             assert rows(wire.ask(query("SELECT 1"))) == [[b"1"]]
     assert len(answers[0]) == 1
-    # The server names its newest version in full; of the requested parameters it repeats those that it does not know.
-    assert struct.unpack_from("!i", answers[1][0])[0] & 0xffff == 0
+    # Of the requested parameters it repeats those that it does not know. Seawall's newest version is that of PostgreSQL 18.
+    assert struct.unpack_from("!i", answers[1][0])[0] == min(protocol, PROTOCOL_3_0 + 2)
     assert answers[1][0][4:] == answers[0][0][4:]
+
+
+@pytest.mark.parametrize("minor, key_bytes", [(0, 4), (1, 4), (2, 32), (3, 32)])
+def test_T77_protocol_3_2_and_its_cancel_key(seawall, minor, key_bytes):
+    with connect(seawall) as wire:
+        messages = wire.login("app_trust", "app", protocol=PROTOCOL_3_0 + minor)
+        assert [kind for kind, _ in messages if kind == "v"] == ["v"] * (minor > 2)
+        assert len(wire.key[1]) == key_bytes
+        assert rows(wire.ask(query("SELECT 1"))) == [[b"1"]]
 
 
 @pytest.mark.parametrize("protocol", [2 << 16, 4 << 16, 0, 0x7fffffff])

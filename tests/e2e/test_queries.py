@@ -7,7 +7,7 @@ import pytest
 
 from lib import wire as w
 from lib.wait import wait_until
-from lib.wire import Wire, bind, describe, execute, flush, kinds, parse, query, rows, sqlstates, sync, tags
+from lib.wire import PROTOCOL_3_0, Wire, bind, describe, execute, flush, kinds, parse, query, rows, sqlstates, sync, tags
 
 
 def run(wire, sql):
@@ -424,9 +424,32 @@ def test_T72_a_wrong_key_cancels_nothing(server):
     with Wire(server.host, server.port) as wire:
         wire.login("app_trust", "app")
         wire.send(query("SELECT pg_sleep_for('300ms')"))
-        cancel(server, (wire.key[0], wire.key[1] ^ 1))
-        cancel(server, (wire.key[0] + 1, wire.key[1]))
+        pid, secret = wire.key
+        for wrong in (secret[:-1] + bytes([secret[-1] ^ 1]), bytes([secret[0] ^ 1]) + secret[1:], secret + bytes(28),
+                      secret + bytes(252)):
+            cancel(server, (pid, wrong))
+        cancel(server, (pid + 1, secret))
         assert kinds(wire.until_ready()) == "TDCZ"
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_T72_a_long_key_of_protocol_3_2(cluster, make_seawall, workers):
+    """32 bytes, all of which count, whichever worker the cancel request reaches."""
+    seawall = make_seawall(cluster, config={"seawall": {"workers": workers}})
+    with Wire(seawall.host, seawall.port) as wire:
+        wire.login("app_trust", "app", protocol=PROTOCOL_3_0 + 2)
+        pid, secret = wire.key
+        assert len(secret) == 32
+        wire.send(query("SELECT pg_sleep_for('300ms')"))
+        for wrong in (secret[:4], secret[:-1], secret[:-1] + bytes([secret[-1] ^ 1]), secret + b"x"):
+            cancel(seawall, (pid, wrong))
+        assert kinds(wire.until_ready()) == "TDCZ"
+        wire.send(query("SELECT pg_sleep_for('30s')"))
+        running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep_for(''30s'')' AND state = 'active'"
+        wait_until(lambda: cluster.primary.value(running) == 1 or any(
+            node.value(running) for node in cluster.standbys), 10, "the query to run")
+        cancel(seawall, (pid, secret))
+        assert sqlstates(wire.until_ready(15)) == ["57014"]
 
 
 def test_T72_a_late_cancel_hits_nobody(server):

@@ -57,7 +57,8 @@ def special(code, body=b""):
 
 
 def cancel(pid, secret):
-    return special(CANCEL_REQUEST, struct.pack("!II", pid, secret))
+    """secret: bytes, four of them before protocol 3.2."""
+    return special(CANCEL_REQUEST, struct.pack("!I", pid) + secret)
 
 
 def query(sql):
@@ -225,7 +226,7 @@ class Wire:
         elif kind == "N":
             self.notices.append(error_fields(body))
         elif kind == "K":
-            self.key = struct.unpack("!II", body)
+            self.key = struct.unpack_from("!I", body)[0], body[4:]
         elif kind == "Z":
             self.status = body.decode()
         return kind, body

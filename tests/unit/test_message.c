@@ -73,7 +73,7 @@ static void test_to_clients(void **state)
 	assert_built(B("R\0\0\0\27\0\0\0\12SCRAM-SHA-256\0\0"));
 	sw_msg_parameter_status(&out, "TimeZone", "UTC");
 	assert_built(B("S\0\0\0\21TimeZone\0UTC\0"));
-	sw_msg_backend_key(&out, 0x01020304, 0xfffefdfc);
+	sw_msg_backend_key(&out, 0x01020304, (const uint8_t *)"\xff\xfe\xfd\xfc", 4);
 	assert_built(B("K\0\0\0\14\1\2\3\4\xff\xfe\xfd\xfc"));
 	sw_msg_ready(&out, 'T');
 	assert_built(B("Z\0\0\0\5T"));
