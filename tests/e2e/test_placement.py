@@ -453,22 +453,66 @@ class Readers:
         wait_until(lambda: self.reads >= target or self.wrong, 20, "%d more reads" % count)
 
 
-# One that has diverged and is behind the primary is not found yet: docs/consistency.md says so.
-@pytest.mark.parametrize("lost, kept", [(1000, 10)], ids=["ahead of the primary"])
-def test_T40_T93_a_diverged_replica_serves_nothing_until_it_is_made_anew(make_seawall, lost, kept):
+@pytest.fixture
+def divided(make_seawall):
+    """Two nodes, and what Seawall thinks of them: the new one is the primary, the old one is down."""
     with Cluster(standbys=1) as cluster:
         seawall = make_seawall(cluster, config={"monitor": {"interval": "100ms"}, "routing": {"sticky": "off"}})
-        divided = Divided(cluster, lost, kept)
-        wait_until(lambda: node_row(seawall, divided.new)["role"] == "primary", 10, "the new primary to be seen")
-        with Readers(seawall, divided.right) as readers:
-            divided.old.start()
-            assert divided.old.value("SELECT count(*) FROM divided WHERE who = 'lost'") == lost
-            wait_until(lambda: readers.wrong or DIVERGED in seawall.log(), 10, "the node to be found")
-            readers.wait_more(500)
-            assert readers.wrong == [] and readers.nodes == {"pg2"}
-            divided.old.reclone(divided.new)
-            wait_until(lambda: readers.wrong or "pg1" in readers.nodes, 15, "the node to serve again")
-        assert readers.wrong == [] and seawall.log().count(DIVERGED) <= 1
+        nodes = Divided(cluster, 1000, 10)
+        wait_until(lambda: node_row(seawall, nodes.new)["role"] == "primary", 10, "the new primary to be seen")
+        yield seawall, nodes
+
+
+def assert_serves_again_when_made_anew(readers, divided):
+    assert readers.wrong == [] and readers.nodes == {"pg2"}
+    divided.old.reclone(divided.new)
+    wait_until(lambda: readers.wrong or "pg1" in readers.nodes, 15, "the node to serve again")
+
+
+def test_T40_T93_a_diverged_replica_serves_nothing_until_it_is_made_anew(divided):
+    seawall, nodes = divided
+    with Readers(seawall, nodes.right) as readers:
+        nodes.old.start()
+        assert nodes.old.value("SELECT count(*) FROM divided WHERE who = 'lost'") == 1000
+        wait_until(lambda: readers.wrong or DIVERGED in seawall.log(), 10, "the node to be found")
+        readers.wait_more(500)
+        assert_serves_again_when_made_anew(readers, nodes)
+    assert readers.wrong == [] and seawall.log().count(DIVERGED) <= 1
+
+
+def test_T40_T93_a_diverged_replica_that_is_behind_serves_nothing(divided):
+    """Nobody sees it ahead: the primary comes back into sight behind the place at which it stands still."""
+    seawall, nodes = divided
+    with primary_out_of_sight(seawall):
+        nodes.old.start()
+        wait_until(lambda: node_row(seawall, nodes.old)["timeline"] == "2", 10, "the old one to be seen")
+        nodes.new.execute("INSERT INTO divided SELECT 'kept' FROM generate_series(1, 5000)")
+    assert nodes.new.value("SELECT pg_current_wal_lsn() > '%s'::pg_lsn" % node_row(seawall, nodes.old)["lsn"])
+    with Readers(seawall, [("both", 1), ("kept", 5010)]) as readers:
+        readers.wait_more(500)
+        assert_serves_again_when_made_anew(readers, nodes)
+    assert readers.wrong == [] and DIVERGED not in seawall.log()
+
+
+def test_T40_a_replica_that_comes_back_serves_once_it_has_caught_up(own_cluster, retrying):
+    """Also while the primary writes, so that it is always a little behind."""
+    table, standby = make_table(own_cluster), own_cluster.standbys[0]
+    stopped = threading.Event()
+
+    def write():
+        with own_cluster.primary.connect() as connection:
+            while not stopped.is_set():
+                connection.execute("UPDATE %s SET note = 'x' WHERE id = 1" % table)
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        standby.stop()
+        wait_until(lambda: node_row(retrying, standby)["state"] == "down", 10, "the node to be gone")
+        standby.start()
+        wait_until(lambda: node_row(retrying, standby)["fit"] == "yes", 10, "the node to serve again")
+    finally:
+        stopped.set()
+        writing.join()
 
 
 def test_T40_a_healthy_replica_is_not_taken_for_a_diverged_one(own_cluster, retrying):
