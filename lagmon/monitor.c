@@ -48,7 +48,7 @@ struct sw_monitor {
 	struct sw_topology topology;
 	struct sw_lag_history history;
 	struct sw_lag_point
-	        primary_point; /* the primary's newest sample; outlives its connection until it is stale */
+	        primary_point; /* the primary's newest sample; outlives its connection */
 	struct sw_view view;
 	struct node nodes[SW_NODES_MAX];
 	int64_t start_ns;
@@ -153,7 +153,7 @@ static void log_lag(struct sw_monitor *monitor, int node, struct sw_lag lag)
 {
 	uint32_t fit = monitor->view.node[node].fit_mask;
 
-	if (lag.us == INT64_MAX || lag.bytes == UINT64_MAX)
+	if (lag.us == INT64_MAX || lag.bytes == UINT64_MAX || lag.is_bound)
 		return;
 	for (uint32_t k = 0; k < monitor->config->lag_class_count; k++) {
 		const struct sw_lag_class *limits = &monitor->config->lag_classes[k];

@@ -185,6 +185,26 @@ def primary_out_of_sight(seawall):
         wait_until(lambda: seen() == [primary.name], 10, "the primary to be back")
 
 
+def test_T36_replicas_serve_without_a_primary_as_long_as_max_lag_holds(own_cluster, make_seawall):
+    """What is known of the primary gets older; beyond max_lag it says nothing, and fallback decides."""
+    seawall = make_seawall(own_cluster, config={"routing": {"max_lag": "2s", "lag_dwell": "1h", "fallback": "error"}})
+    table = make_table(own_cluster)
+
+    def fit():
+        return [row["fit"] for row in seawall.console("SHOW NODES") if row["role"] == "replica"]
+    wait_until(lambda: fit() == ["yes", "yes"], 10, "the replicas to serve")
+    with seawall.connect() as connection:
+        with primary_out_of_sight(seawall):
+            seen = 0
+            while outcome(connection, "SELECT count(*) FROM " + table) == [(3,)]:
+                seen = max(seen, *(int(row["lag_ms"] or 0) for row in seawall.console("SHOW NODES")))
+            assert seen > 1000
+            assert outcome(connection, "SELECT count(*) FROM " + table) == "57P03" and fit() == ["no", "no"]
+        wait_until(lambda: fit() == ["yes", "yes"], 5, "the replicas to serve again, without a dwell")
+        assert outcome(connection, "SELECT count(*) FROM " + table) == [(3,)]
+    assert "beyond the lag limits" not in seawall.log()
+
+
 INSERT = "INSERT INTO {t} VALUES (20)"
 INTO_THE_TEMPORARY_TABLE = {  # requests, each with an answer of its own
     "a statement": [(query, INSERT)],
