@@ -34,22 +34,32 @@
  */
 #define DATABASES_MAX 256
 
+/* With found(oid): also the views over what is there, and their names. */
+#define AND_VIEWS                                                                                                      \
+	" UNION SELECT v.oid FROM found JOIN pg_catalog.pg_depend d ON d.refobjid = found.oid"                         \
+	" AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"                                               \
+	" AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"                                                \
+	" JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid"                                                             \
+	" JOIN pg_catalog.pg_class v ON v.oid = w.ev_class AND v.relkind = 'v')"                                       \
+	" SELECT DISTINCT relname FROM found JOIN pg_catalog.pg_class USING (oid)"
+
 /*
- * Two statements, one round trip: the worst volatility of all functions of a name (T5), and the relations
- * whose content a replica does not have (T20), also through views. router/catalog.h says why these rows and no others. Names are
- * qualified, as the monitor's role may have a search_path.
+ * Three statements, one round trip: the worst volatility of all functions of a name (T5), the relations whose content a
+ * replica does not have (T20), and those with a rule that sets (T59). router/catalog.h says why these rows and no others.
+ * Names are qualified, as the monitor's role may have a search_path.
  */
 static const char catalog_sql[] =
         "SELECT proname, pg_catalog.bool_or(provolatile = 'v') FROM pg_catalog.pg_proc"
         " WHERE provolatile <> 'v' OR pronamespace <> 'pg_catalog'::pg_catalog.regnamespace GROUP BY proname;"
         "WITH RECURSIVE found(oid) AS (SELECT oid FROM pg_catalog.pg_class"
         " WHERE relkind IN ('f', 'S') OR relpersistence = 'u' AND relkind IN ('r', 'p', 'm')"
-        " UNION SELECT v.oid FROM found JOIN pg_catalog.pg_depend d ON d.refobjid = found.oid"
-        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-        " AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-        " JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid"
-        " JOIN pg_catalog.pg_class v ON v.oid = w.ev_class AND v.relkind = 'v')"
-        " SELECT DISTINCT relname FROM found JOIN pg_catalog.pg_class USING (oid)";
+        AND_VIEWS ";"
+        "WITH RECURSIVE found(oid) AS (SELECT ev_class FROM pg_catalog.pg_rewrite WHERE ev_type <> '1'"
+        " AND ev_action::pg_catalog.text LIKE '%:funcid ' ||"
+        " 'pg_catalog.set_config(text, text, boolean)'::pg_catalog.regprocedure::pg_catalog.oid || ' %'"
+        AND_VIEWS;
+
+#define RESULTS 3
 
 enum entry_state { ENTRY_IDLE, ENTRY_CONNECTING, ENTRY_CONNECTED, ENTRY_READING };
 
@@ -200,10 +210,11 @@ static void add_functions(struct sw_catalog *draft, const PGresult *result)
 		        PQgetvalue(result, row, 1)[0] == 't' ? SW_FUNCTION_VOLATILE : SW_FUNCTION_STABLE);
 }
 
-static void add_relations(struct sw_catalog *draft, const PGresult *result)
+static void add_relations(
+        struct sw_catalog *draft, const PGresult *result, void (*add)(struct sw_catalog *catalog, const char *name))
 {
 	for (int row = 0; row < PQntuples(result); row++)
-		sw_catalog_add_primary_relation(draft, PQgetvalue(result, row, 0));
+		add(draft, PQgetvalue(result, row, 0));
 }
 
 static void on_ready(void *arg)
@@ -217,10 +228,11 @@ static void on_result(const PGresult *result, void *arg)
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		sw_link_first_line(entry->error, sizeof(entry->error), PQresultErrorMessage(result));
-	else if (entry->results++ == 0)
+	else if (++entry->results == 1)
 		add_functions(entry->draft, result);
 	else
-		add_relations(entry->draft, result);
+		add_relations(entry->draft, result,
+		        entry->results == 2 ? sw_catalog_add_primary_relation : sw_catalog_add_setting_relation);
 }
 
 static void on_done(void *arg)
@@ -228,7 +240,7 @@ static void on_done(void *arg)
 	struct entry *entry = arg;
 	struct sw_catalog *catalog = entry->draft;
 
-	if (entry->results != 2) {
+	if (entry->results != RESULTS) {
 		fail(entry);
 		return;
 	}

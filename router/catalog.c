@@ -21,7 +21,7 @@
 struct entry {
 	char *name; /* NULL: empty */
 	enum sw_function_kind kind;
-	bool is_primary_relation;
+	bool is_primary_relation, is_setting_relation;
 };
 
 struct sw_catalog {
@@ -125,6 +125,11 @@ void sw_catalog_add_primary_relation(struct sw_catalog *catalog, const char *nam
 	find_or_add(catalog, name)->is_primary_relation = true;
 }
 
+void sw_catalog_add_setting_relation(struct sw_catalog *catalog, const char *name)
+{
+	find_or_add(catalog, name)->is_setting_relation = true;
+}
+
 const char *sw_catalog_database(const struct sw_catalog *catalog)
 {
 	return catalog->database;
@@ -143,6 +148,11 @@ enum sw_function_kind sw_catalog_function(const struct sw_catalog *catalog, cons
 bool sw_catalog_is_primary_relation(const struct sw_catalog *catalog, const char *name)
 {
 	return find(catalog->entries, catalog->slots, name)->is_primary_relation;
+}
+
+bool sw_catalog_is_setting_relation(const struct sw_catalog *catalog, const char *name)
+{
+	return find(catalog->entries, catalog->slots, name)->is_setting_relation;
 }
 
 void sw_catalog_set_read_ns(struct sw_catalog *catalog, int64_t read_ns)

@@ -46,7 +46,13 @@ def furnished(cluster):
         CREATE SEQUENCE forbidden;
         CREATE FUNCTION harmless_volatile() RETURNS int LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN 1; END';
         CREATE FUNCTION setting_volatile() RETURNS text LANGUAGE sql VOLATILE AS
-            'SELECT set_config(''app.user_id'', ''leaked'', false)'
+            'SELECT set_config(''app.user_id'', ''leaked'', false)';
+        CREATE VIEW knobs AS SELECT name, setting FROM pg_settings;
+        CREATE VIEW knobs_view AS SELECT * FROM knobs WHERE name LIKE 's%';
+        CREATE TABLE wishes (name text, setting text);
+        CREATE RULE wish AS ON INSERT TO wishes DO ALSO SELECT set_config(new.name, new.setting, false);
+        CREATE VIEW wishes_view AS TABLE wishes;
+        GRANT ALL ON knobs, knobs_view, wishes, wishes_view TO PUBLIC
     """)
     cluster.primary.execute("SELECT nextval('counted_id_seq')")
     cluster.wait_caught_up()
@@ -640,9 +646,13 @@ def test_T73_an_advisory_lock_first_in_a_read_only_transaction(furnished, narrow
 @pytest.mark.parametrize("sql", [
     "UPDATE pg_settings SET setting = 'nowhere' WHERE name = 'search_path'",
     "UPDATE pg_catalog.pg_settings AS s SET setting = '77777' WHERE s.name = 'statement_timeout'",
+    "UPDATE knobs SET setting = 'nowhere' WHERE name = 'search_path'",
+    "UPDATE public.knobs_view SET setting = '77777' WHERE name = 'statement_timeout'",
+    "INSERT INTO wishes VALUES ('search_path', 'nowhere')",
+    "INSERT INTO wishes_view VALUES ('statement_timeout', '77777')",
     "EXPLAIN ANALYZE UPDATE pg_settings SET setting = 'nowhere' WHERE name = 'search_path'",
     "BEGIN; UPDATE pg_settings SET setting = 'nowhere' WHERE name = 'search_path'; COMMIT; SELECT 1/0"])
-def test_T59_update_of_pg_settings_leaks_nothing(furnished, narrow, sql, form):
+def test_T59_a_rule_that_sets_leaks_nothing(furnished, narrow, sql, form):
     question = ("SELECT current_setting('search_path'), current_setting('statement_timeout') "
                 "FROM pg_advisory_xact_lock(1)")  # on the primary
 

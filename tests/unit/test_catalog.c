@@ -38,6 +38,9 @@ static void test_T20_relations(void **state)
 	sw_catalog_add_function(catalog, "f", SW_FUNCTION_STABLE);
 	assert_true(sw_catalog_is_primary_relation(catalog, "t"));
 	assert_false(sw_catalog_is_primary_relation(catalog, "f"));
+	assert_false(sw_catalog_is_setting_relation(catalog, "t"));
+	sw_catalog_add_setting_relation(catalog, "t");
+	assert_true(sw_catalog_is_setting_relation(catalog, "t"));
 	assert_int_equal(sw_catalog_function(catalog, "t"), SW_FUNCTION_UNKNOWN);
 	/* A function and a relation may share a name. */
 	sw_catalog_add_function(catalog, "t", SW_FUNCTION_VOLATILE);
