@@ -130,7 +130,7 @@ def goes_to_a_replica(seawall, sql, user="app"):
 def wired(server, user="app_trust"):
     """A connection byte by byte, logged in."""
     wire = Wire(server.host, server.port)
-    wire.login(user, "app", USERS[user][0])
+    wire.login(user, "app", *USERS.get(user, [])[:1])
     return wire
 
 
@@ -697,6 +697,42 @@ def test_T14_a_read_only_transaction_ties_nobody_to_its_replica(fresh, table, fu
         mine.execute("COMMIT")
         assert value(mine, "SELECT note FROM %s WHERE id = 10" % table) == "x"
     assert_nothing_leaked(fresh, "app_trust")
+
+
+LEFT_BEHIND = ["DECLARE held CURSOR WITH HOLD FOR SELECT 1", "PREPARE later AS SELECT 1", "SET ROLE app", "LOAD 'plpgsql'"]
+NOTHING_READ = {
+    "nothing": [],
+    "a setting": ["SET LOCAL work_mem = '7MB'; ", "SET app.user_id = 'me' -- a comment"],
+    "a question about a setting": ["SHOW work_mem"],
+    "a mode": ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"],
+    "savepoints": ["SAVEPOINT a", "SET LOCAL work_mem = '8MB'", "ROLLBACK TO a", "SAVEPOINT b", "RELEASE a"],
+}
+
+
+@pytest.mark.parametrize("before", sorted(NOTHING_READ))
+@pytest.mark.parametrize("sql", LEFT_BEHIND)
+def test_T14_what_would_tie_to_a_replica_moves_to_the_primary(narrow, furnished, table, before, sql):
+    """Nothing was read yet: the transaction begins again there, with all that was said in it."""
+    question = "SELECT current_setting('work_mem'), coalesce(current_setting('app.user_id', true), ''), " \
+        "current_setting('transaction_isolation'), current_setting('transaction_read_only')"
+
+    def scenario(server):
+        with wired(server, "postgres") as mine:
+            seen = [answer(mine, "BEGIN READ ONLY")] + [answer(mine, step) for step in NOTHING_READ[before]]
+            seen += [answer(mine, sql), answer(mine, question), answer(mine, "COMMIT"), answer(mine, question)]
+            seen += [answer(mine, "INSERT INTO %s VALUES (30) ON CONFLICT DO NOTHING" % table)]
+            return seen + [answer(mine, "SELECT count(*) FROM " + table)]
+    assert scenario(narrow) == scenario(furnished.primary)
+
+
+@pytest.mark.parametrize("sql", LEFT_BEHIND)
+def test_T14_what_ties_to_a_replica_that_was_read_from(narrow, table, sql):
+    """There it stays, and the session is told what it cannot do."""
+    with wired(narrow, "postgres") as mine:
+        for step in ("BEGIN READ ONLY", "SELECT 1", sql, "COMMIT"):
+            assert answer(mine, step)[1] == []
+        assert answer(mine, "SHOW seawall.last_route")[0][0][0] != b"pg1"
+        assert answer(mine, "INSERT INTO %s VALUES (40)" % table) == ([], ["0A000"])
 
 
 # -- roles that a replica does not serve
