@@ -391,7 +391,7 @@ struct sw_monitor *sw_monitor_new(uv_loop_t *loop, struct sw_board *board, struc
 	sw_topology_init(&monitor->topology);
 	sw_lag_history_configure(&monitor->history, config);
 	monitor->view = (struct sw_view){.epoch = 1, .primary = -1, .node_count = config->node_count};
-	monitor->loader = sw_catalog_loader_new(loop, config, on_catalog, monitor);
+	monitor->loader = sw_catalog_loader_new(loop, board, config, on_catalog, monitor);
 	monitor->open = 1 + config->node_count;
 	for (uint32_t n = 0; n < config->node_count; n++) {
 		monitor->view.node[n].lag_bytes = UINT64_MAX;

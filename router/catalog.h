@@ -49,12 +49,15 @@ void sw_catalog_add_primary_relation(struct sw_catalog *catalog, const char *nam
 /* A relation with a rule that calls set_config(), as pg_settings has, or a view over such a one (T59). */
 void sw_catalog_add_setting_relation(struct sw_catalog *catalog, const char *name);
 
+/* Control thread, before it is shared: where it says what the one before said it takes over its version. last: NULL = none. */
+void sw_catalog_succeed(struct sw_catalog *catalog, const struct sw_catalog *last);
+
 /* When its query was sent, sw_clock_ns(); 0 = not said. DDL that ended before is in it. */
 void sw_catalog_set_read_ns(struct sw_catalog *catalog, int64_t read_ns);
 int64_t sw_catalog_read_ns(const struct sw_catalog *catalog);
 
 const char *sw_catalog_database(const struct sw_catalog *catalog);
-/* Grows with every snapshot of the process, so a cached verdict can tell that it is old. Never 0. */
+/* Grows with every snapshot that says anything new, so a cached verdict can tell that it is old. Never 0. */
 uint64_t sw_catalog_version(const struct sw_catalog *catalog);
 /* Names are compared as they stand in the parse tree: folded to lower case unless quoted. */
 enum sw_function_kind sw_catalog_function(const struct sw_catalog *catalog, const char *name);

@@ -364,6 +364,9 @@ static void note_ddl(struct sw_session *session, int64_t now_ns)
 {
 	struct sw_database *database = session->database;
 
+	if (session->has_calls)
+		sw_board_note_ddl(session->engine->board, SW_DDL_PERHAPS, database->ddl_slot, now_ns);
+	session->has_calls = false;
 	if (!session->has_ddl)
 		return;
 	sw_board_note_ddl(session->engine->board, SW_DDL_FUNCTIONS, database->ddl_slot, now_ns);
@@ -403,6 +406,7 @@ void sw_unit_end(struct sw_session *session)
 	int64_t now_ns = sw_clock_ns();
 
 	note_effects(session, unit);
+	session->has_calls |= unit->pins & SW_PIN_SETTING && is_on_primary(session);
 	session->active_ns = now_ns;
 	stats->queries++;
 	stats->query_us += (uint64_t)(now_ns - unit->started_ns) / 1000;

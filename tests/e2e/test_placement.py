@@ -384,6 +384,20 @@ def test_T5_a_function_called_behind_its_ddl_by_sessions_of_all_workers(furnishe
             assert_nothing_leaked(seawall, "app")
 
 
+@pytest.mark.parametrize("ddl, asked", [
+    ("CREATE OR REPLACE FUNCTION {n}() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 2'", "SELECT {n}()"),
+    ("CREATE VIEW {n}_view AS SELECT last_value FROM counted_id_seq", "SELECT * FROM {n}_view")])
+def test_T5_ddl_of_a_function_is_noticed_soon(pair, ddl, asked):
+    """One that is called in a SELECT: catalog_refresh is a minute."""
+    name, maker = None, unique("maker")
+    with pair.connect("postgres") as mine:
+        name = make_stable(pair, mine)
+        mine.execute("CREATE FUNCTION %s() RETURNS void LANGUAGE plpgsql AS $f$BEGIN EXECUTE $d$%s$d$; END$f$" % (
+            maker, ddl.format(n=name)))
+        mine.execute("SELECT %s()" % maker)
+    wait_until(lambda: not goes_to_a_replica(pair, asked.format(n=name), "postgres"), 5, "it to be known")
+
+
 @pytest.mark.parametrize("form", ["statements", "a text", "a batch"])
 def test_T5_T59_a_function_called_in_the_transaction_that_changed_it(fresh, form):
     """The catalog that Seawall has read says stable, and the transaction calls another one."""
