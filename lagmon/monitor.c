@@ -277,7 +277,7 @@ static void judge_lineage(struct sw_monitor *monitor, int n)
 	const struct node *primary = &monitor->nodes[monitor->topology.primary];
 	struct node *node = &monitor->nodes[n];
 
-	if (!primary->has_sample || !node->has_sample || !node->sample.is_in_recovery)
+	if (!primary->has_sample || primary->sample.is_in_recovery || !node->has_sample || !node->sample.is_in_recovery)
 		return;
 	sw_lineage_step(&node->lineage, &(struct sw_lineage_input){
 	                                        .start_time_us = monitor->view.node[n].start_time_us,

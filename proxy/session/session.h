@@ -183,7 +183,7 @@ struct sw_session {
 	bool has_failed_txn;          /* an error came in it */
 	bool may_release;             /* what pins it may be gone: the server is to be asked */
 	bool has_ddl;                 /* it may have changed the catalog */
-	bool has_calls;               /* … by code that may do anything: a volatile function */
+	bool has_calls;               /* … by what may do anything: a volatile function, unknown syntax */
 	bool has_new_relations;       /* … by a command that does so in plain words */
 	bool has_passing;             /* it has changed settings that end with it */
 	bool is_rolled_back;          /* moving a read-only transaction to the primary: it was rolled back, begin comes next */

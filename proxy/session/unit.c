@@ -406,7 +406,7 @@ void sw_unit_end(struct sw_session *session)
 	int64_t now_ns = sw_clock_ns();
 
 	note_effects(session, unit);
-	session->has_calls |= unit->pins & SW_PIN_SETTING && is_on_primary(session);
+	session->has_calls |= unit->pins & (SW_PIN_SETTING | SW_PIN_UNSEEN) && is_on_primary(session);
 	session->active_ns = now_ns;
 	stats->queries++;
 	stats->query_us += (uint64_t)(now_ns - unit->started_ns) / 1000;
