@@ -1,9 +1,9 @@
 /*
  * The catalog reader. Control thread only.
  *
- * A reading starts when its database is dirty (new, or DDL went through, or the primary is another one) or
- * when catalog_refresh has passed, and not sooner than SPACING_NS after the one before: a migration of a
- * thousand statements is a handful of readings. What is read is one snapshot, replaced as a whole. DDL that
+ * A reading starts when its database is dirty (new, or DDL went through, or the primary is another one), when code has run
+ * that may have made DDL, or when catalog_refresh has passed, and not sooner than SPACING_NS after the one before: a migration
+ * of a thousand statements is a handful of readings. What is read is one snapshot, replaced as a whole. DDL that
  * comes during a reading may or may not be in it, so it makes the database dirty again.
  *
  * Invariant: an entry with a reading under way has a draft; the draft is given away whole or thrown away.
@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "lagmon/link.h"
+#include "lagmon/view.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/list.h"
 #include "proxy/base/log.h"
@@ -24,6 +25,8 @@
 #include "router/catalog.h"
 
 #define SPACING_NS (50 * SW_NS_PER_MS)
+/* Where volatile functions are called, which may have changed the catalog, it is read this often at most. */
+#define PERHAPS_NS SW_NS_PER_S
 /* A reading takes milliseconds; one that hangs holds nothing but its own connection. */
 #define READING_NS (10 * SW_NS_PER_S)
 /* An idle connection is kept this long, as DDL comes in bursts. */
@@ -34,22 +37,32 @@
  */
 #define DATABASES_MAX 256
 
+/* With found(oid): also the views over what is there, and their names. */
+#define AND_VIEWS                                                                                                      \
+	" UNION SELECT v.oid FROM found JOIN pg_catalog.pg_depend d ON d.refobjid = found.oid"                         \
+	" AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"                                               \
+	" AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"                                                \
+	" JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid"                                                             \
+	" JOIN pg_catalog.pg_class v ON v.oid = w.ev_class AND v.relkind = 'v')"                                       \
+	" SELECT DISTINCT relname FROM found JOIN pg_catalog.pg_class USING (oid)"
+
 /*
- * Two statements, one round trip: the worst volatility of all functions of a name (T5), and the relations
- * whose content a replica does not have (T20), also through views. router/catalog.h says why these rows and no others. Names are
- * qualified, as the monitor's role may have a search_path.
+ * Three statements, one round trip: the worst volatility of all functions of a name (T5), the relations whose content a
+ * replica does not have (T20), and those with a rule that sets (T59). router/catalog.h says why these rows and no others.
+ * Names are qualified, as the monitor's role may have a search_path.
  */
 static const char catalog_sql[] =
         "SELECT proname, pg_catalog.bool_or(provolatile = 'v') FROM pg_catalog.pg_proc"
         " WHERE provolatile <> 'v' OR pronamespace <> 'pg_catalog'::pg_catalog.regnamespace GROUP BY proname;"
         "WITH RECURSIVE found(oid) AS (SELECT oid FROM pg_catalog.pg_class"
         " WHERE relkind IN ('f', 'S') OR relpersistence = 'u' AND relkind IN ('r', 'p', 'm')"
-        " UNION SELECT v.oid FROM found JOIN pg_catalog.pg_depend d ON d.refobjid = found.oid"
-        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-        " AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-        " JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid"
-        " JOIN pg_catalog.pg_class v ON v.oid = w.ev_class AND v.relkind = 'v')"
-        " SELECT DISTINCT relname FROM found JOIN pg_catalog.pg_class USING (oid)";
+        AND_VIEWS ";"
+        "WITH RECURSIVE found(oid) AS (SELECT ev_class FROM pg_catalog.pg_rewrite WHERE ev_type <> '1'"
+        " AND ev_action::pg_catalog.text LIKE '%:funcid ' ||"
+        " 'pg_catalog.set_config(text, text, boolean)'::pg_catalog.regprocedure::pg_catalog.oid || ' %'"
+        AND_VIEWS;
+
+#define RESULTS 3
 
 enum entry_state { ENTRY_IDLE, ENTRY_CONNECTING, ENTRY_CONNECTED, ENTRY_READING };
 
@@ -64,12 +77,15 @@ struct entry {
 	int64_t wait_ns;   /* after a failure; 0 = the last one went well */
 	int64_t deadline_ns;
 	struct sw_catalog *draft;
+	struct sw_catalog *last; /* NULL = none yet */
+	uint32_t slot;           /* of the database on the board */
 	uint32_t results; /* of the reading under way, good ones */
 	char database[SW_NAME_MAX], error[256];
 };
 
 struct sw_catalog_loader {
 	uv_loop_t *loop;
+	const struct sw_board *board;
 	const struct sw_config *config;
 	void (*on_catalog)(struct sw_catalog *catalog, void *arg);
 	void *arg;
@@ -99,6 +115,8 @@ static int64_t due_ns(const struct entry *entry)
 		return entry->start_ns + entry->wait_ns;
 	if (entry->is_dirty)
 		return entry->start_ns + SPACING_NS;
+	if (sw_board_ddl_ns(entry->loader->board, SW_DDL_PERHAPS, entry->slot) > entry->start_ns)
+		return entry->start_ns + PERHAPS_NS;
 	return refresh_ns > 0 ? entry->loaded_ns + refresh_ns : INT64_MAX;
 }
 
@@ -128,10 +146,10 @@ static void schedule(struct entry *entry)
 			next_ns = earlier(next_ns, entry->loaded_ns + LINGER_NS);
 		}
 	}
-	if (next_ns == INT64_MAX)
+	if (!entry->loader->has_primary)
 		sw_link_wake_never(entry->link);
 	else
-		sw_link_wake_at(entry->link, next_ns);
+		sw_link_wake_at(entry->link, earlier(next_ns, now_ns + PERHAPS_NS));
 }
 
 static void fail(struct entry *entry)
@@ -200,10 +218,11 @@ static void add_functions(struct sw_catalog *draft, const PGresult *result)
 		        PQgetvalue(result, row, 1)[0] == 't' ? SW_FUNCTION_VOLATILE : SW_FUNCTION_STABLE);
 }
 
-static void add_relations(struct sw_catalog *draft, const PGresult *result)
+static void add_relations(
+        struct sw_catalog *draft, const PGresult *result, void (*add)(struct sw_catalog *catalog, const char *name))
 {
 	for (int row = 0; row < PQntuples(result); row++)
-		sw_catalog_add_primary_relation(draft, PQgetvalue(result, row, 0));
+		add(draft, PQgetvalue(result, row, 0));
 }
 
 static void on_ready(void *arg)
@@ -217,10 +236,11 @@ static void on_result(const PGresult *result, void *arg)
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		sw_link_first_line(entry->error, sizeof(entry->error), PQresultErrorMessage(result));
-	else if (entry->results++ == 0)
+	else if (++entry->results == 1)
 		add_functions(entry->draft, result);
 	else
-		add_relations(entry->draft, result);
+		add_relations(entry->draft, result,
+		        entry->results == 2 ? sw_catalog_add_primary_relation : sw_catalog_add_setting_relation);
 }
 
 static void on_done(void *arg)
@@ -228,7 +248,7 @@ static void on_done(void *arg)
 	struct entry *entry = arg;
 	struct sw_catalog *catalog = entry->draft;
 
-	if (entry->results != 2) {
+	if (entry->results != RESULTS) {
 		fail(entry);
 		return;
 	}
@@ -239,8 +259,10 @@ static void on_done(void *arg)
 	if (entry->is_failing)
 		sw_log(SW_LOG_INFO, "the catalog of database \"%s\" can be read again", entry->database);
 	entry->is_failing = false;
+	sw_catalog_succeed(catalog, entry->last);
+	sw_catalog_unref(entry->last);
+	entry->last = catalog;
 	entry->loader->on_catalog(catalog, entry->loader->arg);
-	sw_catalog_unref(catalog);
 	schedule(entry);
 }
 
@@ -306,6 +328,7 @@ static struct entry *entry_new(struct sw_catalog_loader *loader, const char *dat
 	entry->loader = loader;
 	snprintf(entry->database, sizeof(entry->database), "%s", database);
 	entry->link = sw_link_new(loader->loop, &link_hooks, entry);
+	entry->slot = sw_board_ddl_slot(database);
 	entry->start_ns = sw_clock_ns() - SPACING_NS;
 	sw_list_push_back(&loader->entries, &entry->link_all);
 	loader->count++;
@@ -319,7 +342,7 @@ static void wake(struct entry *entry)
 	int64_t next_ns = due_ns(entry);
 
 	if (entry->state != ENTRY_CONNECTING && entry->state != ENTRY_READING && next_ns != INT64_MAX)
-		sw_link_wake_at(entry->link, next_ns);
+		sw_link_wake_at(entry->link, earlier(next_ns, sw_clock_ns() + PERHAPS_NS));
 }
 
 void sw_catalog_loader_want(struct sw_catalog_loader *loader, const char *database)
@@ -365,12 +388,13 @@ void sw_catalog_loader_set_config(struct sw_catalog_loader *loader, const struct
 	wake(SW_CONTAINER_OF(at, struct entry, link_all));
 }
 
-struct sw_catalog_loader *sw_catalog_loader_new(uv_loop_t *loop, const struct sw_config *config,
+struct sw_catalog_loader *sw_catalog_loader_new(uv_loop_t *loop, const struct sw_board *board, const struct sw_config *config,
         void (*on_catalog)(struct sw_catalog *catalog, void *arg), void *arg)
 {
 	struct sw_catalog_loader *loader = SW_NEW(struct sw_catalog_loader);
 
 	loader->loop = loop;
+	loader->board = board;
 	loader->config = config;
 	loader->on_catalog = on_catalog;
 	loader->arg = arg;
@@ -417,6 +441,7 @@ void sw_catalog_loader_close(struct sw_catalog_loader *loader, void (*on_closed)
 
 		sw_list_remove(&entry->link_all);
 		discard_draft(entry);
+		sw_catalog_unref(entry->last);
 		sw_link_close(entry->link, on_link_closed, entry);
 	}
 	uv_close((uv_handle_t *)&loader->gate, on_gate_closed);

@@ -10,12 +10,13 @@
 
 struct sw_catalog;
 struct sw_catalog_loader;
+struct sw_board;
 struct sw_config;
 struct sw_node_config;
 
 /* on_catalog: the callee takes its own reference. The configuration is borrowed until set_config or the end.
  */
-struct sw_catalog_loader *sw_catalog_loader_new(uv_loop_t *loop, const struct sw_config *config,
+struct sw_catalog_loader *sw_catalog_loader_new(uv_loop_t *loop, const struct sw_board *board, const struct sw_config *config,
         void (*on_catalog)(struct sw_catalog *catalog, void *arg), void *arg);
 /* on_closed comes once, from the loop; then the loader is freed. */
 void sw_catalog_loader_close(struct sw_catalog_loader *loader, void (*on_closed)(void *arg), void *arg);

@@ -117,12 +117,13 @@ struct sw_lag sw_lag_measure(const struct sw_lag_history *history, struct sw_lag
 	struct sw_lag lag = {0};
 	int64_t since_ns = primary.sent_ns, kept_ns;
 
-	if (primary.sent_ns == 0 || now_ns - primary.sent_ns > stale_ns)
+	if (primary.sent_ns == 0 || replica.sent_ns == 0 || now_ns - replica.sent_ns > stale_ns)
 		return SW_LAG_UNKNOWN;
-	if (replica.sent_ns == 0 || now_ns - replica.sent_ns > stale_ns)
-		return SW_LAG_UNKNOWN;
-	if (sw_lsn_at_least(replica.lsn, primary.lsn))
+	lag.is_bound = now_ns - primary.sent_ns > stale_ns;
+	if (sw_lsn_at_least(replica.lsn, primary.lsn)) {
+		lag.us = lag.is_bound ? (now_ns - primary.sent_ns) / SW_NS_PER_US : 0;
 		return lag;
+	}
 	lag.bytes = sw_lsn_distance(replica.lsn, primary.lsn);
 	if (sw_lag_history_behind_since(history, replica.lsn, &kept_ns) != SW_OK) {
 		lag.us = INT64_MAX;
@@ -154,7 +155,9 @@ static bool is_within(struct sw_lag lag, const struct sw_lag_class *limits, doub
 static void gate_step(struct sw_lag_gate *gate, const struct sw_lag_class *limits,
         const struct sw_config *config, struct sw_lag lag, int64_t now_ns)
 {
-	if (lag.us == INT64_MAX || lag.bytes == UINT64_MAX) {
+	bool is_unknown = lag.us == INT64_MAX || lag.bytes == UINT64_MAX;
+
+	if (is_unknown || (lag.is_bound && !is_within(lag, limits, 1.0))) {
 		/* Unknown is not lag: whoever was inside comes back by the door of a new node, without a
 		 * dwell. */
 		if (gate->state == GATE_INSIDE)

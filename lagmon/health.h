@@ -64,6 +64,7 @@ enum sw_err sw_lag_history_behind_since(
 struct sw_lag {
 	uint64_t bytes; /* UINT64_MAX = unknown */
 	int64_t us;     /* INT64_MAX = unknown */
+	bool is_bound;  /* the primary is out of sight: it is not more than this, and may be less */
 };
 
 #define SW_LAG_UNKNOWN ((struct sw_lag){.bytes = UINT64_MAX, .us = INT64_MAX})
@@ -75,14 +76,15 @@ struct sw_lag_point {
 };
 
 /*
- * T36: compared with the primary's own samples, never with clocks of servers. Unknown where the newest sample
- * of either is older than stale_ns or the history does not reach back far enough. ring_since_ns: what the
- * board's ring says.
+ * T36: compared with the primary's own samples, never with clocks of servers. Unknown where the replica's newest
+ * sample is older than stale_ns or the history does not reach back far enough. Where the primary's is, what it may
+ * have written since counts as unreplayed: the time since it was asked last bounds the lag, and bytes are those up
+ * to its last known position. ring_since_ns: what the board's ring says.
  */
 struct sw_lag sw_lag_measure(const struct sw_lag_history *history, struct sw_lag_point primary,
         struct sw_lag_point replica, int64_t ring_since_ns, int64_t stale_ns, int64_t now_ns);
 
-/* Samples older than this prove nothing about lag. */
+/* Samples older than this say nothing of what is so now. */
 int64_t sw_lag_stale_ns(const struct sw_config *config);
 
 /* A node's state for one lag class (T56). All zero: not judged yet, enters at once where it is within the

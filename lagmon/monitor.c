@@ -18,6 +18,7 @@
 
 #include "lagmon/catalog_load.h"
 #include "lagmon/health.h"
+#include "lagmon/lineage.h"
 #include "lagmon/probe.h"
 #include "lagmon/topology.h"
 #include "proxy/base/clock.h"
@@ -32,9 +33,8 @@ struct node {
 	struct sw_probe *probe;
 	bool has_sample; /* on the present connection */
 	struct sw_probe_sample sample;
-	int64_t arrived_ns;  /* of that sample */
-	int64_t diverged_us;  /* start time of the postmaster that was found diverged; 0 = never */
-	int64_t confirmed_us; /* … that was found behind this primary, or with it */
+	int64_t arrived_ns; /* of that sample */
+	struct sw_lineage lineage;
 	struct sw_lag_gate gates[SW_LAG_CLASSES_MAX];
 	uint32_t told_outside; /* lag classes that the log says it is beyond */
 	uint8_t told_role;
@@ -48,7 +48,7 @@ struct sw_monitor {
 	struct sw_topology topology;
 	struct sw_lag_history history;
 	struct sw_lag_point
-	        primary_point; /* the primary's newest sample; outlives its connection until it is stale */
+	        primary_point; /* the primary's newest sample; outlives its connection */
 	struct sw_view view;
 	struct node nodes[SW_NODES_MAX];
 	int64_t start_ns;
@@ -106,6 +106,13 @@ static void log_complaint(const struct sw_monitor *monitor, int node)
 		        "reads until it follows the primary",
 		        name, timeline, monitor->topology.timeline);
 		break;
+	case SW_COMPLAINT_STUCK:
+		sw_log(SW_LOG_WARNING,
+		        "node \"%s\" has not got to where the primary was when it came: it serves no reads until it does; where "
+		        "its position in SHOW NODES stands still its data may not be the primary's: rewind it (pg_rewind) or "
+		        "make it anew",
+		        name);
+		break;
 	case SW_COMPLAINT_DIVERGED:
 		sw_log(SW_LOG_ERROR,
 		        "node \"%s\" has replayed what the primary has never written: its data is not the primary's, "
@@ -146,7 +153,7 @@ static void log_lag(struct sw_monitor *monitor, int node, struct sw_lag lag)
 {
 	uint32_t fit = monitor->view.node[node].fit_mask;
 
-	if (lag.us == INT64_MAX || lag.bytes == UINT64_MAX)
+	if (lag.us == INT64_MAX || lag.bytes == UINT64_MAX || lag.is_bound)
 		return;
 	for (uint32_t k = 0; k < monitor->config->lag_class_count; k++) {
 		const struct sw_lag_class *limits = &monitor->config->lag_classes[k];
@@ -209,10 +216,7 @@ static struct sw_topology_news judge_topology(struct sw_monitor *monitor, int64_
 		        .is_asked = sw_probe_is_asked(node->probe),
 		        .is_known = sw_probe_is_up(node->probe) && node->has_sample,
 		        .is_in_recovery = node->sample.is_in_recovery,
-		        .is_confirmed = node->confirmed_us != 0 &&
-		                        node->confirmed_us == monitor->view.node[n].start_time_us,
-		        .has_diverged = node->diverged_us != 0 &&
-		                        node->diverged_us == monitor->view.node[n].start_time_us,
+		        .lineage = node->lineage.state,
 		        .timeline = node->sample.at.timeline,
 		        .system_id = monitor->view.node[n].system_id,
 		};
@@ -244,7 +248,7 @@ static bool step_topology(struct sw_monitor *monitor, int64_t now_ns)
 	if (news.is_primary_new) {
 		sw_lag_history_clear(&monitor->history);
 		for (uint32_t n = 0; n < view->node_count; n++)
-			monitor->nodes[n].confirmed_us = 0; /* that was by another primary */
+			monitor->nodes[n].lineage = (struct sw_lineage){0};
 		monitor->primary_point = (struct sw_lag_point){0};
 	}
 	if (news.is_primary_new || news.is_primary_back)
@@ -268,24 +272,30 @@ static void take_primary_sample(struct sw_monitor *monitor)
 	sw_lag_history_add(&monitor->history, primary->sent_ns, primary->at.lsn);
 }
 
-/*
- * Nothing is replayed that was not written first. A replica that was past the place where the primary is found later, on
- * the same timeline, has its WAL from elsewhere: from before a fork that it was not rewound to. The primary will pass that
- * place, so what was seen holds for the life of that postmaster; and until it was looked at, a replica serves nothing.
- */
-static void note_divergence(struct sw_monitor *monitor, const struct sw_probe_sample *primary)
+static void judge_lineage(struct sw_monitor *monitor, int n)
 {
-	for (uint32_t n = 0; n < monitor->view.node_count; n++) {
-		struct node *node = &monitor->nodes[n];
+	const struct node *primary = &monitor->nodes[monitor->topology.primary];
+	struct node *node = &monitor->nodes[n];
 
-		if (!node->has_sample || !node->sample.is_in_recovery || node->arrived_ns >= primary->sent_ns ||
-		        node->sample.at.timeline != primary->at.timeline)
-			continue;
-		if (node->sample.at.lsn.pos > primary->at.lsn.pos)
-			node->diverged_us = monitor->view.node[n].start_time_us;
-		else
-			node->confirmed_us = monitor->view.node[n].start_time_us;
-	}
+	if (!primary->has_sample || primary->sample.is_in_recovery || !node->has_sample || !node->sample.is_in_recovery)
+		return;
+	sw_lineage_step(&node->lineage, &(struct sw_lineage_input){
+	                                        .start_time_us = monitor->view.node[n].start_time_us,
+	                                        .arrived_ns = node->arrived_ns,
+	                                        .replica = node->sample.at,
+	                                        .primary_sent_ns = primary->sample.sent_ns,
+	                                        .primary = primary->sample.at,
+	                                });
+}
+
+/* A sample of the primary says something of all replicas, another one of its own node. */
+static void judge_lineages(struct sw_monitor *monitor, int node)
+{
+	if (monitor->topology.primary < 0)
+		return;
+	for (int n = 0; n < (int)monitor->view.node_count; n++)
+		if (node == n || node == monitor->topology.primary)
+			judge_lineage(monitor, n);
 }
 
 static void on_connected(int node, int64_t since_ns, void *arg)
@@ -320,8 +330,7 @@ static void on_sample(int node, const struct sw_probe_sample *sample, const stru
 	view->start_time_us = facts->start_time_us;
 	view->system_id = facts->system_id;
 	monitor->nodes[node].arrived_ns = now_ns;
-	if (node == monitor->topology.primary)
-		note_divergence(monitor, sample);
+	judge_lineages(monitor, node);
 	is_news = step_topology(monitor, now_ns);
 	take_primary_sample(monitor);
 	if (is_news || node == monitor->topology.primary)
@@ -382,7 +391,7 @@ struct sw_monitor *sw_monitor_new(uv_loop_t *loop, struct sw_board *board, struc
 	sw_topology_init(&monitor->topology);
 	sw_lag_history_configure(&monitor->history, config);
 	monitor->view = (struct sw_view){.epoch = 1, .primary = -1, .node_count = config->node_count};
-	monitor->loader = sw_catalog_loader_new(loop, config, on_catalog, monitor);
+	monitor->loader = sw_catalog_loader_new(loop, board, config, on_catalog, monitor);
 	monitor->open = 1 + config->node_count;
 	for (uint32_t n = 0; n < config->node_count; n++) {
 		monitor->view.node[n].lag_bytes = UINT64_MAX;

@@ -104,18 +104,22 @@ static int32_t choose_primary(const struct sw_topology *topology, const struct s
 	return -1;
 }
 
+static uint8_t judge_replica(const struct sw_topology *topology, const struct sw_topology_input *input)
+{
+	if (input->lineage == SW_LINEAGE_DIVERGED)
+		return SW_COMPLAINT_DIVERGED;
+	if (topology->timeline != 0 && input->timeline != topology->timeline)
+		return SW_COMPLAINT_LINEAGE;
+	return input->lineage == SW_LINEAGE_STUCK ? SW_COMPLAINT_STUCK : SW_COMPLAINT_NONE;
+}
+
 static uint8_t judge(const struct sw_topology *topology, const struct sw_topology_input *input, uint32_t n,
         uint64_t system_id, uint32_t highest)
 {
 	if (system_id != 0 && input[n].system_id != system_id)
 		return SW_COMPLAINT_SYSTEM;
-	if (input[n].is_in_recovery && input[n].has_diverged)
-		return SW_COMPLAINT_DIVERGED;
-	if (input[n].is_in_recovery) {
-		if (topology->timeline == 0 || input[n].timeline == topology->timeline)
-			return SW_COMPLAINT_NONE;
-		return SW_COMPLAINT_LINEAGE;
-	}
+	if (input[n].is_in_recovery)
+		return judge_replica(topology, &input[n]);
 	if ((int32_t)n == topology->primary || !topology->is_settled || input[n].timeline == 0)
 		return SW_COMPLAINT_NONE;
 	return input[n].timeline < highest ? SW_COMPLAINT_TIMELINE : SW_COMPLAINT_WRITER;
@@ -177,7 +181,7 @@ struct sw_topology_news sw_topology_step(struct sw_topology *topology,
 		topology->node[n].is_lineage_ok =
 		        role == SW_ROLE_PRIMARY ||
 		        (role == SW_ROLE_REPLICA && topology->timeline != 0 &&
-		                complaint == SW_COMPLAINT_NONE && input[n].is_confirmed);
+		                complaint == SW_COMPLAINT_NONE && input[n].lineage == SW_LINEAGE_PROVEN);
 	}
 	return news;
 }

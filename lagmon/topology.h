@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lagmon/lineage.h"
 #include "lagmon/view.h"
 #include "proxy/base/limits.h"
 
@@ -17,8 +18,7 @@ struct sw_topology_input {
 	bool is_asked; /* answered or failed at least once since the start */
 	bool is_known; /* up, and sampled on its present connection */
 	bool is_in_recovery;
-	bool is_confirmed; /* a sample of the primary, sent later, was not behind it */
-	bool has_diverged; /* it has replayed what the primary has never written */
+	enum sw_lineage_state lineage; /* of a replica */
 	uint32_t timeline; /* 0 = unknown */
 	uint64_t system_id;
 };
@@ -31,6 +31,7 @@ enum sw_complaint {
 	SW_COMPLAINT_WRITER,   /* accepts writes beside the primary, or beside another on the same timeline
 	                          (T80) */
 	SW_COMPLAINT_LINEAGE,  /* a replica on another timeline than the primary (T39, T40, T93) */
+	SW_COMPLAINT_STUCK,    /* a replica that does not get to where the primary was (T40, T93) */
 	SW_COMPLAINT_DIVERGED, /* a replica ahead of the primary on its own timeline (T40, T93) */
 };
 

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "proxy/base/mem.h"
+#include "router/hash.h"
 
 #define VIEW_WORDS (sizeof(struct sw_view) / sizeof(uint64_t))
 
@@ -259,6 +260,11 @@ void sw_board_unwant(struct sw_board *board)
 int sw_board_wanted(const struct sw_board *board)
 {
 	return atomic_load(&board->wanted);
+}
+
+uint32_t sw_board_ddl_slot(const char *database)
+{
+	return (uint32_t)(sw_hash(database, strlen(database), 0) % SW_DDL_SLOTS);
 }
 
 void sw_board_note_ddl(struct sw_board *board, enum sw_ddl kind, uint32_t slot, int64_t now_ns)

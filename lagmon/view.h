@@ -99,10 +99,12 @@ int64_t sw_board_behind_since(const struct sw_board *board, int node, struct sw_
 
 /*
  * When a session of any worker last committed what may have changed functions, or relations, of a database; 0 = never.
+ * PERHAPS: what called code that may do anything, and hardly ever does that: no reason for distrust, but for a look soon.
  * Databases share SW_DDL_SLOTS places by a hash of their names: at worst one is thought of as changed that was not.
  */
 #define SW_DDL_SLOTS 256
-enum sw_ddl { SW_DDL_FUNCTIONS, SW_DDL_RELATIONS, SW_DDL_KINDS };
+enum sw_ddl { SW_DDL_FUNCTIONS, SW_DDL_RELATIONS, SW_DDL_PERHAPS, SW_DDL_KINDS };
+uint32_t sw_board_ddl_slot(const char *database);
 void sw_board_note_ddl(struct sw_board *board, enum sw_ddl kind, uint32_t slot, int64_t now_ns);
 int64_t sw_board_ddl_ns(const struct sw_board *board, enum sw_ddl kind, uint32_t slot);
 

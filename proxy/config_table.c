@@ -165,7 +165,7 @@ const struct sw_config_key sw_config_keys[] = {
 	 .help = "time for a server connection to be opened and logged in"},
 	{SEAWALL, .name = "server_login_retry", .type = SW_KEY_TIMEOUT, AT(sw_config, server_login_retry_us),
 	 .default_text = "15s", RANGE(0, H), RELOAD,
-	 .help = "pause after a failed server connection before the next attempt"},
+	 .help = "pause after a failed server connection before the next attempt at a replica, or at a node that is down"},
 	/* TLS */
 	{SEAWALL, .name = "client_tls_sslmode", .type = SW_KEY_CHOICE, AT(sw_config, client_tls.sslmode),
 	 .default_text = "disable", .choices = sslmodes, RELOAD,

@@ -21,7 +21,7 @@
 struct entry {
 	char *name; /* NULL: empty */
 	enum sw_function_kind kind;
-	bool is_primary_relation;
+	bool is_primary_relation, is_setting_relation;
 };
 
 struct sw_catalog {
@@ -31,6 +31,7 @@ struct sw_catalog {
 	 */
 	_Atomic uint32_t refs;
 	uint64_t version;
+	uint64_t content; /* sum of hashes of what was added: the order of rows does not matter */
 	int64_t read_ns;
 	char *database;
 	struct entry *entries;
@@ -80,6 +81,14 @@ static struct entry *find_or_add(struct sw_catalog *catalog, const char *name)
 	return entry;
 }
 
+/* What a row says beside its name; seeds of hashes, so that each says something else of the same name. */
+enum { SEED_FUNCTION = 1, SEED_PRIMARY_RELATION = 100, SEED_SETTING_RELATION };
+
+static void count_in(struct sw_catalog *catalog, const char *name, uint64_t seed)
+{
+	catalog->content += sw_hash(name, strlen(name), seed);
+}
+
 struct sw_catalog *sw_catalog_new(const char *database)
 {
 	struct sw_catalog *catalog = SW_NEW(struct sw_catalog);
@@ -115,6 +124,7 @@ void sw_catalog_add_function(struct sw_catalog *catalog, const char *name, enum 
 	struct entry *entry;
 
 	assert(kind != SW_FUNCTION_UNKNOWN);
+	count_in(catalog, name, SEED_FUNCTION + (uint64_t)kind);
 	entry = find_or_add(catalog, name);
 	if (kind > entry->kind)
 		entry->kind = kind;
@@ -122,7 +132,20 @@ void sw_catalog_add_function(struct sw_catalog *catalog, const char *name, enum 
 
 void sw_catalog_add_primary_relation(struct sw_catalog *catalog, const char *name)
 {
+	count_in(catalog, name, SEED_PRIMARY_RELATION);
 	find_or_add(catalog, name)->is_primary_relation = true;
+}
+
+void sw_catalog_add_setting_relation(struct sw_catalog *catalog, const char *name)
+{
+	count_in(catalog, name, SEED_SETTING_RELATION);
+	find_or_add(catalog, name)->is_setting_relation = true;
+}
+
+void sw_catalog_succeed(struct sw_catalog *catalog, const struct sw_catalog *last)
+{
+	if (last && last->content == catalog->content)
+		catalog->version = last->version;
 }
 
 const char *sw_catalog_database(const struct sw_catalog *catalog)
@@ -143,6 +166,11 @@ enum sw_function_kind sw_catalog_function(const struct sw_catalog *catalog, cons
 bool sw_catalog_is_primary_relation(const struct sw_catalog *catalog, const char *name)
 {
 	return find(catalog->entries, catalog->slots, name)->is_primary_relation;
+}
+
+bool sw_catalog_is_setting_relation(const struct sw_catalog *catalog, const char *name)
+{
+	return find(catalog->entries, catalog->slots, name)->is_setting_relation;
 }
 
 void sw_catalog_set_read_ns(struct sw_catalog *catalog, int64_t read_ns)

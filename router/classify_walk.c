@@ -157,6 +157,17 @@ static void scan_function(struct sw_scan *scan, const FuncCall *call)
 	}
 }
 
+/* What is written to a relation may be for a rule that makes it set_config(), as that of pg_settings does (T59). */
+static void scan_target(struct sw_scan *scan, const char *reason, const RangeVar *target)
+{
+	const struct sw_catalog *catalog = scan->env->catalog;
+
+	sw_scan_primary(scan, reason);
+	if (strcmp(target->relname, "pg_settings") == 0 ||
+		(catalog && sw_catalog_is_setting_relation(catalog, target->relname)))
+		scan->verdict->pins |= SW_PIN_SETTING;
+}
+
 /* Executed parts of a query; EXPLAIN executes none. */
 static void scan_executed(struct sw_scan *scan, const Node *node)
 {
@@ -165,16 +176,13 @@ static void scan_executed(struct sw_scan *scan, const Node *node)
 		scan_function(scan, (const FuncCall *)node);
 		break;
 	case T_InsertStmt:
-		sw_scan_primary(scan, "INSERT");
+		scan_target(scan, "INSERT", ((const InsertStmt *)node)->relation);
 		break;
 	case T_UpdateStmt:
-		sw_scan_primary(scan, "UPDATE");
-		/* A rule of that view makes it set_config() (T59). */
-		if (strcmp(((const UpdateStmt *)node)->relation->relname, "pg_settings") == 0)
-			scan->verdict->pins |= SW_PIN_SETTING;
+		scan_target(scan, "UPDATE", ((const UpdateStmt *)node)->relation);
 		break;
 	case T_DeleteStmt:
-		sw_scan_primary(scan, "DELETE");
+		scan_target(scan, "DELETE", ((const DeleteStmt *)node)->relation);
 		break;
 	case T_MergeStmt:
 		sw_scan_primary(scan, "MERGE");

@@ -483,8 +483,11 @@ static void time_out_waiters(struct sw_pool *pool, int64_t now_ns)
 		.message = "query_wait_timeout: no server connection became free in time",
 		.hint = "Raise default_pool_size (or the database's pool_size), or look for sessions that hold connections in SHOW SERVERS."};
 
-	if (pool->failed_ns > 0 && sw_buf_len(&pool->last_error) > 0)
+	if (pool->failed_ns > 0 && sw_buf_len(&pool->last_error) > 0) {
+		problem.message = "query_wait_timeout: no server connection could be opened in time";
 		problem.detail = (const char *)sw_buf_data(&pool->last_error);
+		problem.hint = "SHOW NODES on the console says what the monitor knows of the node, and its own log whether it was asked.";
+	}
 	while (limit_ns > 0 && pool->waiter_count > 0) {
 		struct sw_pool_waiter *waiter = first_waiter(pool);
 

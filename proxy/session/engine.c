@@ -10,7 +10,6 @@
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
 #include "router/catalog.h"
-#include "router/hash.h"
 
 /* xorshift64*: spreads load, guards nothing. S. Vigna, 'An experimental exploration of Marsaglia's xorshift generators'. */
 uint32_t sw_engine_random(struct sw_engine *engine)
@@ -31,7 +30,7 @@ static struct sw_database *add_database(struct sw_engine *engine, const char *na
 	snprintf(database->name, sizeof(database->name), "%s", name);
 	snprintf(database->dbname, sizeof(database->dbname), "%s", dbname);
 	database->number = engine->database_count++;
-	database->ddl_slot = (uint32_t)(sw_hash(dbname, strlen(dbname), 0) % SW_DDL_SLOTS);
+	database->ddl_slot = sw_board_ddl_slot(dbname);
 	sw_list_push_back(&engine->databases, &database->entry);
 	sw_engine_apply_config(engine);
 	return database;

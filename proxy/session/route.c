@@ -373,7 +373,7 @@ static enum sw_route_step start_text_round(struct sw_session *session, const cha
 /* Nothing was read yet, and this unit is nothing that a replica can do: the transaction goes to the primary as a whole. */
 static bool must_move(const struct sw_session *session, const struct sw_unit *unit)
 {
-	return session->begin && session->txn_status == 'T' && session->units_in_txn == 0 && session->pins == 0 &&
+	return session->begin && session->txn_status == 'T' && session->pins == 0 &&
 	       !(unit->flags & SW_V_END) && (!(unit->common & (SW_V_READ | SW_V_NO_DATA)) || unit->pins ||
 		       unit->flags & (SW_V_READ_WRITE | SW_V_SERIALIZABLE));
 }

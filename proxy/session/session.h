@@ -175,14 +175,14 @@ struct sw_session {
 	struct sw_settings *parse_vars, *parse_vars_of; /* those of vars that Parse depends on; NULL before the first */
 	struct sw_plan_names plans;
 	struct sw_plan *unnamed;      /* what its unnamed statement is (T62) */
-	char *begin;                  /* text of the BEGIN READ ONLY that opened the transaction on a replica (T14) */
+	char *begin;                  /* text of the BEGIN READ ONLY that opened the transaction on a replica, and of what was
+	                               * said after it; NULL = that is not all that was done in it (T14) */
 	struct sw_floor floor;
 	struct sw_route route;
 	uint32_t pins;                /* enum sw_pin */
 	int32_t sticky;               /* the replica of its last read, -1 = none */
 	int64_t since_ns, active_ns;  /* accept; last byte of the client */
 	uint64_t queries, seen_queries; /* seen: at the last tick, to tell who is idle */
-	uint32_t units_in_txn;        /* after the BEGIN */
 	struct sw_settings *touched;  /* names of settings that the transaction may have changed; NULL = none */
 	uint8_t level, pool_mode;
 	char txn_status;              /* what the client was told last: 'I', 'T', 'E' */
@@ -200,6 +200,7 @@ struct sw_session {
 	bool has_failed_txn;          /* an error came in it */
 	bool may_release;             /* what pins it may be gone: the server is to be asked */
 	bool has_ddl;                 /* it may have changed the catalog */
+	bool has_calls;               /* … by what may do anything: a volatile function, unknown syntax */
 	bool has_new_relations;       /* … by a command that does so in plain words */
 	bool has_passing;             /* it has changed settings that end with it */
 	bool is_skipping;             /* an extended batch has failed: the client's messages are dropped up to Sync */

@@ -336,11 +336,54 @@ static void note_effects(struct sw_session *session, const struct sw_unit *unit)
 		reset_settings(session);
 }
 
+static void forget_begin(struct sw_session *session)
+{
+	sw_mem_free(session->begin);
+	session->begin = NULL;
+}
+
+/* Puts a statement behind those that begin the transaction again; a comment at the end of one ends with its line. */
+static void say_after_begin(struct sw_session *session, const struct sw_statement *statement)
+{
+	size_t before = strlen(session->begin);
+
+	if (before + statement->len > REQUEST_BYTES_MAX) {
+		forget_begin(session);
+		return;
+	}
+	session->begin = sw_mem_realloc(session->begin, before + statement->len + sizeof("\n;"));
+	memcpy(session->begin + before, "\n;", 2);
+	memcpy(session->begin + before + 2, statement->text, statement->len);
+	session->begin[before + 2 + statement->len] = '\0';
+}
+
+/*
+ * A unit of a transaction on a replica has ended: can it still move to the primary (T14)? As long as all that was done in it
+ * can be said again, which is what sets or steers it; and SHOW, which leaves nothing. What an extended batch has prepared it
+ * may not have executed.
+ */
+static void note_step(struct sw_session *session, const struct sw_unit *unit)
+{
+	const uint32_t steers = SW_V_SETS | SW_V_RESET | SW_V_PASSING | SW_V_TXN_MODE | SW_V_SAVEPOINT | SW_V_READ_ONLY;
+	uint32_t flags = unit->flags & ~(uint32_t)(SW_V_EMPTY | SW_V_READ | SW_V_RETRY);
+
+	if (!session->begin || !unit->was_in_transaction || flags == SW_V_NO_DATA)
+		return;
+	if (flags & SW_V_NO_DATA && !(flags & ~(SW_V_NO_DATA | steers)) && unit->statement && !unit->is_extended &&
+		!unit->has_failed)
+		say_after_begin(session, unit->statement);
+	else
+		forget_begin(session);
+}
+
 /* The catalog is read again once the transaction is over, also after an error: a procedure may have committed. */
 static void note_ddl(struct sw_session *session, int64_t now_ns)
 {
 	struct sw_database *database = session->database;
 
+	if (session->has_calls)
+		sw_board_note_ddl(session->engine->board, SW_DDL_PERHAPS, database->ddl_slot, now_ns);
+	session->has_calls = false;
 	if (!session->has_ddl)
 		return;
 	sw_board_note_ddl(session->engine->board, SW_DDL_FUNCTIONS, database->ddl_slot, now_ns);
@@ -387,11 +430,12 @@ void sw_unit_end(struct sw_session *session)
 	bool is_restoring;
 
 	note_effects(session, unit);
+	session->has_calls |= unit->pins & (SW_PIN_SETTING | SW_PIN_UNSEEN) && is_on_primary(session);
 	session->active_ns = now_ns;
 	stats->queries++;
 	stats->query_us += (uint64_t)(now_ns - unit->started_ns) / 1000;
 	session->unit = NULL;
-	session->units_in_txn += unit->was_in_transaction;
+	note_step(session, unit);
 	session->state = SW_SESSION_READY;
 	is_restoring = session->txn_status == 'T' && is_reset(unit) && sw_sync_restore(session, &unit->statement->verdict);
 	sw_unit_free(session->engine, unit);
@@ -405,9 +449,7 @@ void sw_unit_end(struct sw_session *session)
 	if (session->has_event)
 		sw_floor_add_event(&session->floor, (int)session->server->pool->key.node, is_on_primary(session), now_ns);
 	session->has_event = session->has_failed_txn = session->has_passing = false;
-	session->units_in_txn = 0;
-	sw_mem_free(session->begin);
-	session->begin = NULL;
+	forget_begin(session);
 	if (session->touched)
 		sw_sync_read_back(session);
 	else

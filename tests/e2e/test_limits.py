@@ -593,7 +593,8 @@ def test_server_connect_timeout_of_the_primary(limited, own_cluster):
         with stopped(own_cluster.primary.process.pid):
             messages = waiting.ask(query(WHOSE))
             assert told(messages) == [("ERROR", "53300")]
-            assert "server_connect_timeout" in w.errors(messages)[0]["D"]
+            error, = w.errors(messages)
+            assert "server_connect_timeout" in error["D"] and "SHOW NODES" in error["H"]
             waiting.send(query(WHOSE))
         assert rows(waiting.until_ready())
         let_go(holding)

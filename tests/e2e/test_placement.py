@@ -46,7 +46,13 @@ def furnished(cluster):
         CREATE SEQUENCE forbidden;
         CREATE FUNCTION harmless_volatile() RETURNS int LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN 1; END';
         CREATE FUNCTION setting_volatile() RETURNS text LANGUAGE sql VOLATILE AS
-            'SELECT set_config(''app.user_id'', ''leaked'', false)'
+            'SELECT set_config(''app.user_id'', ''leaked'', false)';
+        CREATE VIEW knobs AS SELECT name, setting FROM pg_settings;
+        CREATE VIEW knobs_view AS SELECT * FROM knobs WHERE name LIKE 's%';
+        CREATE TABLE wishes (name text, setting text);
+        CREATE RULE wish AS ON INSERT TO wishes DO ALSO SELECT set_config(new.name, new.setting, false);
+        CREATE VIEW wishes_view AS TABLE wishes;
+        GRANT ALL ON knobs, knobs_view, wishes, wishes_view TO PUBLIC
     """)
     cluster.primary.execute("SELECT nextval('counted_id_seq')")
     cluster.wait_caught_up()
@@ -124,7 +130,7 @@ def goes_to_a_replica(seawall, sql, user="app"):
 def wired(server, user="app_trust"):
     """A connection byte by byte, logged in."""
     wire = Wire(server.host, server.port)
-    wire.login(user, "app", USERS[user][0])
+    wire.login(user, "app", *USERS.get(user, [])[:1])
     return wire
 
 
@@ -183,6 +189,26 @@ def primary_out_of_sight(seawall):
     finally:
         primary.execute("ALTER ROLE seawall_monitor LOGIN")
         wait_until(lambda: seen() == [primary.name], 10, "the primary to be back")
+
+
+def test_T36_replicas_serve_without_a_primary_as_long_as_max_lag_holds(own_cluster, make_seawall):
+    """What is known of the primary gets older; beyond max_lag it says nothing, and fallback decides."""
+    seawall = make_seawall(own_cluster, config={"routing": {"max_lag": "2s", "lag_dwell": "1h", "fallback": "error"}})
+    table = make_table(own_cluster)
+
+    def fit():
+        return [row["fit"] for row in seawall.console("SHOW NODES") if row["role"] == "replica"]
+    wait_until(lambda: fit() == ["yes", "yes"], 10, "the replicas to serve")
+    with seawall.connect() as connection:
+        with primary_out_of_sight(seawall):
+            seen = 0
+            while outcome(connection, "SELECT count(*) FROM " + table) == [(3,)]:
+                seen = max(seen, *(int(row["lag_ms"] or 0) for row in seawall.console("SHOW NODES")))
+            assert seen > 1000
+            assert outcome(connection, "SELECT count(*) FROM " + table) == "57P03" and fit() == ["no", "no"]
+        wait_until(lambda: fit() == ["yes", "yes"], 5, "the replicas to serve again, without a dwell")
+        assert outcome(connection, "SELECT count(*) FROM " + table) == [(3,)]
+    assert "beyond the lag limits" not in seawall.log()
 
 
 INSERT = "INSERT INTO {t} VALUES (20)"
@@ -358,6 +384,20 @@ def test_T5_a_function_called_behind_its_ddl_by_sessions_of_all_workers(furnishe
             assert_nothing_leaked(seawall, "app")
 
 
+@pytest.mark.parametrize("ddl, asked", [
+    ("CREATE OR REPLACE FUNCTION {n}() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 2'", "SELECT {n}()"),
+    ("CREATE VIEW {n}_view AS SELECT last_value FROM counted_id_seq", "SELECT * FROM {n}_view")])
+def test_T5_ddl_of_a_function_is_noticed_soon(pair, ddl, asked):
+    """One that is called in a SELECT: catalog_refresh is a minute."""
+    name, maker = None, unique("maker")
+    with pair.connect("postgres") as mine:
+        name = make_stable(pair, mine)
+        mine.execute("CREATE FUNCTION %s() RETURNS void LANGUAGE plpgsql AS $f$BEGIN EXECUTE $d$%s$d$; END$f$" % (
+            maker, ddl.format(n=name)))
+        mine.execute("SELECT %s()" % maker)
+    wait_until(lambda: not goes_to_a_replica(pair, asked.format(n=name), "postgres"), 5, "it to be known")
+
+
 @pytest.mark.parametrize("form", ["statements", "a text", "a batch"])
 def test_T5_T59_a_function_called_in_the_transaction_that_changed_it(fresh, form):
     """The catalog that Seawall has read says stable, and the transaction calls another one."""
@@ -453,22 +493,66 @@ class Readers:
         wait_until(lambda: self.reads >= target or self.wrong, 20, "%d more reads" % count)
 
 
-# One that has diverged and is behind the primary is not found yet: docs/consistency.md says so.
-@pytest.mark.parametrize("lost, kept", [(1000, 10)], ids=["ahead of the primary"])
-def test_T40_T93_a_diverged_replica_serves_nothing_until_it_is_made_anew(make_seawall, lost, kept):
+@pytest.fixture
+def divided(make_seawall):
+    """Two nodes, and what Seawall thinks of them: the new one is the primary, the old one is down."""
     with Cluster(standbys=1) as cluster:
         seawall = make_seawall(cluster, config={"monitor": {"interval": "100ms"}, "routing": {"sticky": "off"}})
-        divided = Divided(cluster, lost, kept)
-        wait_until(lambda: node_row(seawall, divided.new)["role"] == "primary", 10, "the new primary to be seen")
-        with Readers(seawall, divided.right) as readers:
-            divided.old.start()
-            assert divided.old.value("SELECT count(*) FROM divided WHERE who = 'lost'") == lost
-            wait_until(lambda: readers.wrong or DIVERGED in seawall.log(), 10, "the node to be found")
-            readers.wait_more(500)
-            assert readers.wrong == [] and readers.nodes == {"pg2"}
-            divided.old.reclone(divided.new)
-            wait_until(lambda: readers.wrong or "pg1" in readers.nodes, 15, "the node to serve again")
-        assert readers.wrong == [] and seawall.log().count(DIVERGED) <= 1
+        nodes = Divided(cluster, 1000, 10)
+        wait_until(lambda: node_row(seawall, nodes.new)["role"] == "primary", 10, "the new primary to be seen")
+        yield seawall, nodes
+
+
+def assert_serves_again_when_made_anew(readers, divided):
+    assert readers.wrong == [] and readers.nodes == {"pg2"}
+    divided.old.reclone(divided.new)
+    wait_until(lambda: readers.wrong or "pg1" in readers.nodes, 15, "the node to serve again")
+
+
+def test_T40_T93_a_diverged_replica_serves_nothing_until_it_is_made_anew(divided):
+    seawall, nodes = divided
+    with Readers(seawall, nodes.right) as readers:
+        nodes.old.start()
+        assert nodes.old.value("SELECT count(*) FROM divided WHERE who = 'lost'") == 1000
+        wait_until(lambda: readers.wrong or DIVERGED in seawall.log(), 10, "the node to be found")
+        readers.wait_more(500)
+        assert_serves_again_when_made_anew(readers, nodes)
+    assert readers.wrong == [] and seawall.log().count(DIVERGED) <= 1
+
+
+def test_T40_T93_a_diverged_replica_that_is_behind_serves_nothing(divided):
+    """Nobody sees it ahead: the primary comes back into sight behind the place at which it stands still."""
+    seawall, nodes = divided
+    with primary_out_of_sight(seawall):
+        nodes.old.start()
+        wait_until(lambda: node_row(seawall, nodes.old)["timeline"] == "2", 10, "the old one to be seen")
+        nodes.new.execute("INSERT INTO divided SELECT 'kept' FROM generate_series(1, 5000)")
+    assert nodes.new.value("SELECT pg_current_wal_lsn() > '%s'::pg_lsn" % node_row(seawall, nodes.old)["lsn"])
+    with Readers(seawall, [("both", 1), ("kept", 5010)]) as readers:
+        readers.wait_more(500)
+        assert_serves_again_when_made_anew(readers, nodes)
+    assert readers.wrong == [] and DIVERGED not in seawall.log()
+
+
+def test_T40_a_replica_that_comes_back_serves_once_it_has_caught_up(own_cluster, retrying):
+    """Also while the primary writes, so that it is always a little behind."""
+    table, standby = make_table(own_cluster), own_cluster.standbys[0]
+    stopped = threading.Event()
+
+    def write():
+        with own_cluster.primary.connect() as connection:
+            while not stopped.is_set():
+                connection.execute("UPDATE %s SET note = 'x' WHERE id = 1" % table)
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        standby.stop()
+        wait_until(lambda: node_row(retrying, standby)["state"] == "down", 10, "the node to be gone")
+        standby.start()
+        wait_until(lambda: node_row(retrying, standby)["fit"] == "yes", 10, "the node to serve again")
+    finally:
+        stopped.set()
+        writing.join()
 
 
 def test_T40_a_healthy_replica_is_not_taken_for_a_diverged_one(own_cluster, retrying):
@@ -576,9 +660,13 @@ def test_T73_an_advisory_lock_first_in_a_read_only_transaction(furnished, narrow
 @pytest.mark.parametrize("sql", [
     "UPDATE pg_settings SET setting = 'nowhere' WHERE name = 'search_path'",
     "UPDATE pg_catalog.pg_settings AS s SET setting = '77777' WHERE s.name = 'statement_timeout'",
+    "UPDATE knobs SET setting = 'nowhere' WHERE name = 'search_path'",
+    "UPDATE public.knobs_view SET setting = '77777' WHERE name = 'statement_timeout'",
+    "INSERT INTO wishes VALUES ('search_path', 'nowhere')",
+    "INSERT INTO wishes_view VALUES ('statement_timeout', '77777')",
     "EXPLAIN ANALYZE UPDATE pg_settings SET setting = 'nowhere' WHERE name = 'search_path'",
     "BEGIN; UPDATE pg_settings SET setting = 'nowhere' WHERE name = 'search_path'; COMMIT; SELECT 1/0"])
-def test_T59_update_of_pg_settings_leaks_nothing(furnished, narrow, sql, form):
+def test_T59_a_rule_that_sets_leaks_nothing(furnished, narrow, sql, form):
     question = ("SELECT current_setting('search_path'), current_setting('statement_timeout') "
                 "FROM pg_advisory_xact_lock(1)")  # on the primary
 
@@ -623,6 +711,42 @@ def test_T14_a_read_only_transaction_ties_nobody_to_its_replica(fresh, table, fu
         mine.execute("COMMIT")
         assert value(mine, "SELECT note FROM %s WHERE id = 10" % table) == "x"
     assert_nothing_leaked(fresh, "app_trust")
+
+
+LEFT_BEHIND = ["DECLARE held CURSOR WITH HOLD FOR SELECT 1", "PREPARE later AS SELECT 1", "SET ROLE app", "LOAD 'plpgsql'"]
+NOTHING_READ = {
+    "nothing": [],
+    "a setting": ["SET LOCAL work_mem = '7MB'; ", "SET app.user_id = 'me' -- a comment"],
+    "a question about a setting": ["SHOW work_mem"],
+    "a mode": ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"],
+    "savepoints": ["SAVEPOINT a", "SET LOCAL work_mem = '8MB'", "ROLLBACK TO a", "SAVEPOINT b", "RELEASE a"],
+}
+
+
+@pytest.mark.parametrize("before", sorted(NOTHING_READ))
+@pytest.mark.parametrize("sql", LEFT_BEHIND)
+def test_T14_what_would_tie_to_a_replica_moves_to_the_primary(narrow, furnished, table, before, sql):
+    """Nothing was read yet: the transaction begins again there, with all that was said in it."""
+    question = "SELECT current_setting('work_mem'), coalesce(current_setting('app.user_id', true), ''), " \
+        "current_setting('transaction_isolation'), current_setting('transaction_read_only')"
+
+    def scenario(server):
+        with wired(server, "postgres") as mine:
+            seen = [answer(mine, "BEGIN READ ONLY")] + [answer(mine, step) for step in NOTHING_READ[before]]
+            seen += [answer(mine, sql), answer(mine, question), answer(mine, "COMMIT"), answer(mine, question)]
+            seen += [answer(mine, "INSERT INTO %s VALUES (30) ON CONFLICT DO NOTHING" % table)]
+            return seen + [answer(mine, "SELECT count(*) FROM " + table)]
+    assert scenario(narrow) == scenario(furnished.primary)
+
+
+@pytest.mark.parametrize("sql", LEFT_BEHIND)
+def test_T14_what_ties_to_a_replica_that_was_read_from(narrow, table, sql):
+    """There it stays, and the session is told what it cannot do."""
+    with wired(narrow, "postgres") as mine:
+        for step in ("BEGIN READ ONLY", "SELECT 1", sql, "COMMIT"):
+            assert answer(mine, step)[1] == []
+        assert answer(mine, "SHOW seawall.last_route")[0][0][0] != b"pg1"
+        assert answer(mine, "INSERT INTO %s VALUES (40)" % table) == ([], ["0A000"])
 
 
 # -- roles that a replica does not serve

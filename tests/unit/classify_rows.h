@@ -67,6 +67,7 @@ static inline int set_up(void **state)
 	sw_catalog_add_function(catalog, "MixedCase", SW_FUNCTION_STABLE);
 	sw_catalog_add_function(catalog, "has_stock", SW_FUNCTION_STABLE);
 	sw_catalog_add_primary_relation(catalog, "cache_unlogged");
+	sw_catalog_add_setting_relation(catalog, "knobs");
 	return 0;
 }
 

@@ -29,6 +29,31 @@ static void test_T5_worst_overload_wins(void **state)
 	sw_catalog_unref(catalog);
 }
 
+static void test_the_same_content_is_the_same_version(void **state)
+{
+	struct sw_catalog *catalogs[4];
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		catalogs[i] = sw_catalog_new("app");
+	sw_catalog_add_function(catalogs[0], "f", SW_FUNCTION_STABLE);
+	sw_catalog_add_primary_relation(catalogs[0], "t");
+	sw_catalog_add_primary_relation(catalogs[1], "t");
+	sw_catalog_add_function(catalogs[1], "f", SW_FUNCTION_STABLE);
+	sw_catalog_add_function(catalogs[2], "f", SW_FUNCTION_VOLATILE);
+	sw_catalog_add_primary_relation(catalogs[2], "t");
+	sw_catalog_add_function(catalogs[3], "f", SW_FUNCTION_VOLATILE);
+	sw_catalog_add_setting_relation(catalogs[3], "t");
+	sw_catalog_succeed(catalogs[0], NULL);
+	for (int i = 1; i < 4; i++)
+		sw_catalog_succeed(catalogs[i], catalogs[i - 1]);
+	assert_int_equal(sw_catalog_version(catalogs[1]), sw_catalog_version(catalogs[0]));
+	assert_true(sw_catalog_version(catalogs[2]) > sw_catalog_version(catalogs[1]));
+	assert_true(sw_catalog_version(catalogs[3]) > sw_catalog_version(catalogs[2]));
+	for (int i = 0; i < 4; i++)
+		sw_catalog_unref(catalogs[i]);
+}
+
 static void test_T20_relations(void **state)
 {
 	struct sw_catalog *catalog = sw_catalog_new("app");
@@ -38,6 +63,9 @@ static void test_T20_relations(void **state)
 	sw_catalog_add_function(catalog, "f", SW_FUNCTION_STABLE);
 	assert_true(sw_catalog_is_primary_relation(catalog, "t"));
 	assert_false(sw_catalog_is_primary_relation(catalog, "f"));
+	assert_false(sw_catalog_is_setting_relation(catalog, "t"));
+	sw_catalog_add_setting_relation(catalog, "t");
+	assert_true(sw_catalog_is_setting_relation(catalog, "t"));
 	assert_int_equal(sw_catalog_function(catalog, "t"), SW_FUNCTION_UNKNOWN);
 	/* A function and a relation may share a name. */
 	sw_catalog_add_function(catalog, "t", SW_FUNCTION_VOLATILE);
@@ -115,6 +143,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_T5_worst_overload_wins),
+		cmocka_unit_test(test_the_same_content_is_the_same_version),
 		cmocka_unit_test(test_T20_relations),
 		cmocka_unit_test(test_many_names),
 		cmocka_unit_test(test_versions_grow),

@@ -375,6 +375,23 @@ static void test_T59_update_of_pg_settings(void **state)
 	assert_int_equal(classify("UPDATE t SET setting = '1'").pins, 0);
 }
 
+/* As the catalog says; reading it, or planning to write to it, sets nothing. */
+static void test_T59_relations_whose_rules_set(void **state)
+{
+	static const struct row rows[] = {
+		{"UPDATE knobs SET setting = '1'", WRITE, SW_PIN_SETTING, NULL},
+		{"INSERT INTO public.knobs VALUES ('x', '1')", WRITE, SW_PIN_SETTING, NULL},
+		{"WITH x AS (DELETE FROM knobs RETURNING 1) TABLE x", WRITE, SW_PIN_SETTING, NULL},
+		{"INSERT INTO t SELECT * FROM knobs", WRITE, 0, NULL},
+		{"UPDATE t SET a = 1 FROM knobs", WRITE, 0, NULL},
+		{"TABLE knobs", READ, 0, NULL},
+		{"EXPLAIN UPDATE knobs SET setting = '1'", READ, 0, NULL},
+	};
+
+	(void)state;
+	check_rows(rows, sizeof(rows) / sizeof(rows[0]));
+}
+
 /* Also where the lock is gone with the transaction, and whatever else the text does. */
 static void test_T73_advisory_flag(void **state)
 {
@@ -400,6 +417,7 @@ int main(void)
 		cmocka_unit_test(test_T73_advisory_locks),
 		cmocka_unit_test(test_T74_notifications),
 		cmocka_unit_test(test_T59_update_of_pg_settings),
+		cmocka_unit_test(test_T59_relations_whose_rules_set),
 		cmocka_unit_test(test_T73_advisory_flag),
 		cmocka_unit_test(test_seawall_settings),
 		cmocka_unit_test(test_seawall_value_that_does_not_fit),

@@ -150,11 +150,8 @@ static void test_T36_unknown_is_not_zero(void **state)
 	(void)state;
 	sw_lag_history_add(&history, 1000 * MS, (struct sw_lsn){1000});
 	sw_lag_history_add(&history, 2000 * MS, (struct sw_lsn){2000});
-	/* No sample of the primary, an old one, no sample of the replica, an old one. */
+	/* No sample of the primary, no sample of the replica, an old one. */
 	lag = sw_lag_measure(&history, point(0, 0), point(2000 * MS, 2000), 0, 300 * MS, 2000 * MS);
-	assert_true(lag.us == INT64_MAX && lag.bytes == UINT64_MAX);
-	lag = sw_lag_measure(
-	        &history, point(2000 * MS, 2000), point(2301 * MS, 2000), 0, 300 * MS, 2301 * MS);
 	assert_true(lag.us == INT64_MAX && lag.bytes == UINT64_MAX);
 	lag = sw_lag_measure(&history, point(2000 * MS, 2000), point(0, 0), 0, 300 * MS, 2000 * MS);
 	assert_true(lag.us == INT64_MAX && lag.bytes == UINT64_MAX);
@@ -169,6 +166,33 @@ static void test_T36_unknown_is_not_zero(void **state)
 	        &history, point(2000 * MS, 2000), point(2000 * MS, 999), 1000 * MS, 300 * MS, 2100 * MS);
 	assert_int_equal(lag.us, INT64_MAX);
 	assert_int_equal(lag.bytes, 1001);
+}
+
+static void test_T36_without_the_primary_its_last_sample_bounds_the_lag(void **state)
+{
+	const struct sw_config config = two_classes();
+	struct sw_lag_gate gates[SW_LAG_CLASSES_MAX] = {0};
+	struct sw_lag_history history = {0};
+	struct sw_lag lag;
+
+	(void)state;
+	sw_lag_history_add(&history, 1000 * MS, (struct sw_lsn){1000});
+	sw_lag_history_add(&history, 1200 * MS, (struct sw_lsn){2000});
+	/* Had all that the primary had: what came later is not older than the time since then. */
+	lag = sw_lag_measure(
+	        &history, point(1200 * MS, 2000), point(1600 * MS, 2000), 0, 300 * MS, 1600 * MS);
+	assert_true(lag.is_bound && lag.us == 400000 && lag.bytes == 0);
+	assert_int_equal(sw_lag_gates_step(gates, &config, lag, 1600 * MS), 3);
+	/* Was behind. */
+	lag = sw_lag_measure(
+	        &history, point(1300 * MS, 2500), point(1700 * MS, 1500), 0, 300 * MS, 1700 * MS);
+	assert_true(lag.is_bound && lag.us == 500000 && lag.bytes == 1000);
+	/* Past a limit nothing is known for that class, which is no reason for a dwell afterwards. */
+	lag.us = 2000001;
+	assert_int_equal(sw_lag_gates_step(gates, &config, lag, 3400 * MS), 1);
+	lag.us = 10000001;
+	assert_int_equal(sw_lag_gates_step(gates, &config, lag, 12000 * MS), 0);
+	assert_int_equal(sw_lag_gates_step(gates, &config, lag_of(0, 0), 12100 * MS), 3);
 }
 
 /* At 2 ms a sample the board's ring is 8 s long; a limit of 10 s has to be seen to be passed all the same. */
@@ -315,6 +339,7 @@ int main(void)
 	        cmocka_unit_test(test_T36_lag_is_the_age_of_the_oldest_sample_not_replayed),
 	        cmocka_unit_test(test_T36_an_idle_primary_makes_no_lag),
 	        cmocka_unit_test(test_T36_unknown_is_not_zero),
+	        cmocka_unit_test(test_T36_without_the_primary_its_last_sample_bounds_the_lag),
 	        cmocka_unit_test(test_T36_history_reaches_past_the_largest_limit),
 	        cmocka_unit_test(test_T41_history_forgets_what_the_primary_lost),
 	        cmocka_unit_test(test_T56_gate_leaves_at_once_and_returns_after_the_dwell),

@@ -21,7 +21,8 @@ static struct sw_topology_input replica_on(uint32_t timeline)
 {
 	struct sw_topology_input input = primary_on(timeline);
 
-	input.is_confirmed = input.is_in_recovery = true;
+	input.is_in_recovery = true;
+	input.lineage = SW_LINEAGE_PROVEN;
 	return input;
 }
 
@@ -293,6 +294,31 @@ static void test_demoted_primary_becomes_a_replica(void **state)
 	assert_int_equal(topology.node[0].role, SW_ROLE_REPLICA);
 }
 
+static void test_T40_a_replica_must_be_proven(void **state)
+{
+	static const struct {
+		enum sw_lineage_state lineage;
+		enum sw_complaint complaint;
+	} rows[] = {
+	        {SW_LINEAGE_UNPROVEN, SW_COMPLAINT_NONE},
+	        {SW_LINEAGE_STUCK, SW_COMPLAINT_STUCK},
+	        {SW_LINEAGE_DIVERGED, SW_COMPLAINT_DIVERGED},
+	};
+	struct sw_topology topology = started();
+	struct sw_topology_input replica = replica_on(1);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		replica.lineage = rows[i].lineage;
+		step(&topology, primary_on(1), replica, replica_on(1));
+		assert_int_equal(topology.node[1].complaint, rows[i].complaint);
+		assert_int_equal(topology.node[1].role, SW_ROLE_REPLICA);
+		assert_false(topology.node[1].is_lineage_ok);
+	}
+	step(&topology, primary_on(1), replica_on(1), replica_on(1));
+	assert_true(topology.node[1].is_lineage_ok);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +334,7 @@ int main(void)
 	        cmocka_unit_test(test_T51_another_system_is_refused),
 	        cmocka_unit_test(test_T51_a_stranger_does_not_outvote_a_cluster_at_the_start),
 	        cmocka_unit_test(test_demoted_primary_becomes_a_replica),
+	        cmocka_unit_test(test_T40_a_replica_must_be_proven),
 	};
 
 	return cmocka_run_group_tests_name("topology", tests, NULL, NULL);
