@@ -26,7 +26,7 @@ enum sw_sslmode {
 	SW_SSL_VERIFY_FULL,
 };
 enum sw_pool_mode { SW_POOL_TRANSACTION, SW_POOL_SESSION };
-enum sw_consistency { SW_LEVEL_OFF, SW_LEVEL_EVENTUAL, SW_LEVEL_SESSION };
+enum sw_consistency { SW_LEVEL_OFF, SW_LEVEL_EVENTUAL, SW_LEVEL_SESSION, SW_LEVEL_STRONG };
 enum sw_fallback { SW_FALLBACK_PRIMARY, SW_FALLBACK_STALE, SW_FALLBACK_ERROR };
 
 /* The TLS of one side. Paths are absolute, "" = none. */

@@ -26,7 +26,7 @@ static const struct sw_key_choice sslmodes[] = {{"disable", SW_SSL_DISABLE}, {"a
 static const struct sw_key_choice pool_modes[] = {
         {"transaction", SW_POOL_TRANSACTION}, {"session", SW_POOL_SESSION}, {NULL, 0}};
 static const struct sw_key_choice levels[] = {{"off", SW_LEVEL_OFF}, {"eventual", SW_LEVEL_EVENTUAL},
-        {"session", SW_LEVEL_SESSION}, {"strong", SW_CHOICE_LATER}, {NULL, 0}};
+        {"session", SW_LEVEL_SESSION}, {"strong", SW_LEVEL_STRONG}, {NULL, 0}};
 static const struct sw_key_choice fallbacks[] = {{"primary", SW_FALLBACK_PRIMARY},
         {"stale", SW_FALLBACK_STALE}, {"error", SW_FALLBACK_ERROR}, {NULL, 0}};
 
@@ -366,9 +366,8 @@ char *sw_config_key_range(const struct sw_config_key *key, char *out)
 		break;
 	case SW_KEY_CHOICE:
 		for (const struct sw_key_choice *choice = key->choices; choice->name; choice++)
-			if (choice->value != SW_CHOICE_LATER)
-				len += (size_t)snprintf(out + len, SW_RANGE_TEXT_MAX - len, "%s%s",
-				        len ? ", " : "", choice->name);
+			len += (size_t)snprintf(
+			        out + len, SW_RANGE_TEXT_MAX - len, "%s%s", len ? ", " : "", choice->name);
 		break;
 	default:
 		format_range_end(key, key->min, from);
@@ -475,12 +474,6 @@ static enum sw_err set_choice(const struct sw_config_key *key, uint8_t *field, c
 	for (const struct sw_key_choice *choice = key->choices; choice->name; choice++) {
 		if (strcasecmp(choice->name, text) != 0)
 			continue;
-		if (choice->value == SW_CHOICE_LATER) {
-			snprintf(why, SW_WHY_MAX,
-			        "this version of Seawall does not have \"%s\" yet: write one of %s", text,
-			        sw_config_key_range(key, range));
-			return SW_ERR_SYNTAX;
-		}
 		*field = (uint8_t)choice->value;
 		return SW_OK;
 	}

@@ -35,9 +35,6 @@ enum sw_key_type {
 /* Names in one list of functions: nobody types more by hand. */
 #define SW_CONFIG_FUNCTIONS_MAX 1000
 
-/* A value that a later version brings: it is refused with a text of its own. */
-#define SW_CHOICE_LATER (-1)
-
 struct sw_key_choice {
 	const char *name; /* NULL ends the choices */
 	int value;

@@ -15,7 +15,7 @@
 #include "router/verdicts.h"
 
 static const char *const level_texts[] = {
-	[SW_LEVEL_OFF] = "off", [SW_LEVEL_EVENTUAL] = "eventual", [SW_LEVEL_SESSION] = "session"};
+	[SW_LEVEL_OFF] = "off", [SW_LEVEL_EVENTUAL] = "eventual", [SW_LEVEL_SESSION] = "session", [SW_LEVEL_STRONG] = "strong"};
 
 /* ---- settings of seawall */
 
@@ -32,7 +32,7 @@ const char *sw_local_set(struct sw_session *session, const char *name, const cha
 			return NULL;
 		}
 	}
-	return "seawall.consistency is one of off, eventual, session";
+	return "seawall.consistency is one of off, eventual, session, strong";
 }
 
 void sw_local_reset(struct sw_session *session)

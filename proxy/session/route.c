@@ -40,8 +40,8 @@ static bool is_replica_allowed(const struct sw_session *session, const struct sw
 		*ret_reason = SW_ROUTE_TRANSACTION;
 	else if (!is_read && !is_read_only_begin(session, unit))
 		*ret_reason = SW_ROUTE_STATEMENT;
-	else if (session->level == SW_LEVEL_OFF)
-		*ret_reason = SW_ROUTE_LEVEL;
+	else if (session->level == SW_LEVEL_OFF || (session->level == SW_LEVEL_STRONG && unit->flags & SW_V_BEGIN))
+		*ret_reason = SW_ROUTE_LEVEL; /* each statement of a transaction is to see what had happened before it */
 	else if (session->pool_mode == SW_POOL_SESSION)
 		*ret_reason = SW_ROUTE_PINNED;
 	else if (settings & (SW_SETTINGS_SERIALIZABLE | SW_SETTINGS_UNSAFE_ENCODING))
@@ -158,6 +158,18 @@ static struct sw_choice_request choice_of(struct sw_session *session, const stru
 }
 
 /*
+ * Level strong: to the floor of a session whatever had been acknowledged to anybody when the unit arrived is an event on the
+ * primary. One sample serves all who wait for one.
+ */
+static void demand_the_present(struct sw_session *session, struct sw_unit *unit)
+{
+	if (session->level != SW_LEVEL_STRONG || unit->has_bound)
+		return;
+	unit->has_bound = true;
+	sw_floor_add_event(&session->floor, -1, true, unit->started_ns);
+}
+
+/*
  * The node for a unit that a replica may serve: its index, -1 for the primary, or SW_ROUTE_WAIT through ret_step.
  */
 static int choose_replica(struct sw_session *session, struct sw_unit *unit, enum sw_route_reason *ret_reason,
@@ -169,6 +181,7 @@ static int choose_replica(struct sw_session *session, struct sw_unit *unit, enum
 	int node = -1;
 
 	*ret_step = SW_ROUTE_GO;
+	demand_the_present(session, unit);
 	kind = sw_choose_replica(&request, &node);
 	if (kind == SW_CHOICE_REPLICA) {
 		*ret_reason = unit->excluded ? SW_ROUTE_LOST : unit->waiting_since_ns > 0 ? SW_ROUTE_WAITED : SW_ROUTE_READ;
@@ -181,7 +194,7 @@ static int choose_replica(struct sw_session *session, struct sw_unit *unit, enum
 		return -1;
 	}
 	*ret_reason = unit->excluded ? SW_ROUTE_LOST : kind == SW_CHOICE_WAIT ? SW_ROUTE_BEHIND : SW_ROUTE_NO_REPLICA;
-	if (config->fallback == SW_FALLBACK_PRIMARY)
+	if (config->fallback == SW_FALLBACK_PRIMARY || (config->fallback == SW_FALLBACK_STALE && session->level == SW_LEVEL_STRONG))
 		return -1;
 	if (config->fallback == SW_FALLBACK_STALE) {
 		node = sw_choose_stale(&request);
@@ -245,7 +258,7 @@ static void on_server(struct sw_pool_waiter *waiter, struct sw_server *server)
 		return;
 	}
 	/* The node was chosen before the wait; what held then may not hold now (T34). */
-	if (!server->is_primary && session->level == SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE &&
+	if (!server->is_primary && session->level >= SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE &&
 		sw_floor_admits(&session->floor, session->engine->board, &session->engine->view, node) != SW_OK) {
 		sw_pool_give_back(server);
 		sw_session_resume(session);

@@ -519,6 +519,72 @@ def test_level_eventual_reads_what_a_replica_has(late, late_table, make_seawall)
         assert value(connection, "SELECT count(*) FROM " + late_table) == 4
 
 
+def others_write_and_a_session_reads(late, seawall, table, level, rounds):
+    """Writes by somebody else, who is not even a client of Seawall's, each followed by a read: what each saw more or less
+    than the write, and on which nodes the reads ran."""
+    behind, nodes = [], set()
+    with late.primary.connect() as other, seawall.connect() as connection:
+        connection.execute("SET seawall.consistency = '%s'" % level)
+        first = late.primary.value("SELECT max(id) + 1 FROM " + table)
+        for number in range(first, first + rounds):
+            other.execute("INSERT INTO %s VALUES (%d)" % (table, number))
+            behind.append(number - value(connection, "SELECT max(id) FROM " + table))
+            nodes.add(last_route(connection).node)
+    return behind, nodes
+
+
+def test_level_strong_sees_what_others_wrote(late, late_table, make_seawall):
+    late.standbys[0].set_delay(100)
+    seawall = make_seawall(late, config={"routing": {"sticky": "off", "wait_for_replica": "500ms"}})
+    behind, nodes = others_write_and_a_session_reads(late, seawall, late_table, "session", 100)
+    assert max(behind) > 0  # it promises nothing of the kind, or this test would show nothing
+    behind, nodes = others_write_and_a_session_reads(late, seawall, late_table, "strong", 200)
+    assert set(behind) == {0}
+    assert nodes - {"pg1"}  # and not because everything runs on the primary
+
+
+def test_level_strong_falls_back_to_the_primary_and_never_to_the_stale(late, late_table, make_seawall):
+    for node in late.standbys:
+        node.pause_replay()
+    seawall = make_seawall(late, config={"routing": {"wait_for_replica": "50ms", "fallback": "stale",
+                                                     "consistency": "strong"}})
+    behind, nodes = others_write_and_a_session_reads(late, seawall, late_table, "strong", 10)
+    assert set(behind) == {0} and nodes == {"pg1"}
+
+
+def test_level_strong_runs_transactions_on_the_primary(late, late_table, make_seawall):
+    seawall = make_seawall(late, config={"routing": {"consistency": "strong"}})
+    with late.primary.connect() as other, seawall.connect(autocommit=True) as connection:
+        connection.execute("BEGIN READ ONLY")
+        other.execute("INSERT INTO %s VALUES (100)" % late_table)
+        assert value(connection, "SELECT max(id) FROM " + late_table) == 100
+        assert last_route(connection)[:2] == ("pg1", "level")
+        connection.execute("COMMIT")
+
+
+def test_level_strong_of_many_sessions_takes_few_samples(late, late_table, make_seawall):
+    """They share them: the reads of 16 sessions at a time take hardly more of them than those of one."""
+    seawall = make_seawall(late, config={"routing": {"consistency": "strong", "wait_for_replica": "1s"},
+                                         "monitor": {"interval": "1s"}})
+    reads = []
+
+    def read():
+        with seawall.connect() as connection:
+            for _ in range(50):
+                value(connection, "SELECT count(*) FROM " + late_table)
+                reads.append(last_route(connection).node)
+    threads = [threading.Thread(target=read) for _ in range(16)]
+    with open(late.primary.log_path) as log:
+        log.seek(0, 2)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        samples = log.read().count("execute sw_sample")
+    assert len(reads) == 800 and set(reads) <= {"pg2", "pg3"}
+    assert samples < 400
+
+
 def test_level_off_reads_on_the_primary(late, late_table, make_seawall):
     seawall = make_seawall(late, config={"routing": {"consistency": "off"}})
     witness = Witness(late)

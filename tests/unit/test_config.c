@@ -360,10 +360,8 @@ static void test_what_later_versions_bring_is_refused(void **state)
 	        "section\n"
 	        "5: [store] is not in this version of Seawall yet and would have no effect: remove the "
 	        "section\n");
-	expect_faults("[routing]\nconsistency = strong\n"
+	expect_faults("[routing]\n\n"
 	              "[nodes]\na = host=h promote_priority=1 region=eu\n" MONITOR,
-	        "2: \"consistency\": this version of Seawall does not have \"strong\" yet: write one of off, "
-	        "eventual, session\n"
 	        "4: \"a\": \"promote_priority\" in [nodes] is not in this version of Seawall yet and would "
 	        "have no effect: remove "
 	        "it\n"
