@@ -319,9 +319,19 @@ struct sw_server *sw_route_take_for_login(struct sw_session *session, struct sw_
 
 static enum sw_route_step route_attached(struct sw_session *session, struct sw_unit *unit);
 
+/* A session asks for the same one or two again and again. */
+static struct sw_pool *pool_of(struct sw_session *session, int node)
+{
+	struct sw_pool **known = &session->pools[node == session->engine->view.primary];
+
+	if (!*known || (*known)->key.node != (uint32_t)node || strcmp((*known)->key.dbname, session->database->dbname) != 0)
+		*known = sw_pool_get(session->engine, node, session->database, session->user);
+	return *known;
+}
+
 static enum sw_route_step take_server(struct sw_session *session, struct sw_unit *unit, int node, enum sw_route_reason reason)
 {
-	struct sw_pool *pool = sw_pool_get(session->engine, node, session->database, session->user);
+	struct sw_pool *pool = pool_of(session, node);
 	struct sw_server *server;
 
 	note_route(session, unit, node, reason);

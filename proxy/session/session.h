@@ -170,6 +170,7 @@ struct sw_session {
 	char *wanted;                 /* name of the database, until then */
 	char *user;
 	struct sw_server *server;     /* linked; NULL between units */
+	struct sw_pool *pools[2];     /* those of its last units on replicas and on the primary: they live as long as the worker */
 	struct sw_unit *unit;         /* under way; NULL = none */
 	struct sw_settings *startup_vars, *vars, *params;
 	struct sw_settings *facts;    /* what it will be told, while it waits for the first catalog of its database; else NULL */
