@@ -100,6 +100,7 @@ struct sw_config {
 	bool log_connections, log_disconnections;
 	/* [routing] */
 	uint8_t consistency, fallback;
+	uint32_t max_primary_reads; /* 0 = no limit */
 	int64_t max_lag_us;
 	uint64_t max_lag_bytes;
 	double lag_recover; /* 0.0 to 1.0 */

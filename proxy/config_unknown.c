@@ -29,7 +29,6 @@ static const struct name_advice names[] = {
         {NULL, "state_dir", NULL},
         {NULL, "http_listen", NULL},
         {NULL, "hints", NULL},
-        {NULL, "max_primary_reads", NULL},
         {NULL, "optimistic_transactions", NULL},
         {NULL, "session_key*", NULL},
         {NULL, "unix_socket_mode", NULL},

@@ -11,6 +11,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
+#include "proxy/pool/quota.h"
 #include "proxy/pool/settings.h"
 #include "proxy/session/session.h"
 #include "router/verdicts.h"
@@ -157,6 +158,31 @@ static struct sw_choice_request choice_of(struct sw_session *session, const stru
 	};
 }
 
+/* To the primary in place of a replica: as one of max_primary_reads, or it waits for its turn, or for a replica (T56). */
+static enum sw_route_step divert(struct sw_session *session, struct sw_unit *unit)
+{
+	struct sw_engine *engine = session->engine;
+	const struct sw_config *config = engine->config;
+	int64_t now_ns = sw_clock_ns(), limit_ns = config->query_wait_timeout_us * SW_NS_PER_US;
+
+	if (unit->is_diverted || config->max_primary_reads == 0)
+		return SW_ROUTE_GO;
+	unit->is_diverted = sw_quota_take(engine->primary_reads, config->max_primary_reads, 0);
+	if (unit->is_diverted)
+		return SW_ROUTE_GO;
+	if (unit->waiting_since_ns == 0)
+		unit->waiting_since_ns = now_ns;
+	if (limit_ns > 0 && now_ns - unit->waiting_since_ns >= limit_ns) {
+		sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "57P03",
+			.message = "no replica can serve this read, and the primary serves as many in their place as it may",
+			.detail = "query_wait_timeout ended while max_primary_reads others were under way.",
+			.hint = "SHOW LAG on the console says what keeps the replicas; max_primary_reads can be raised."});
+		return SW_ROUTE_ENDED;
+	}
+	wait_in(session, &engine->waiting_primary);
+	return SW_ROUTE_WAIT;
+}
+
 /*
  * Level strong: to the floor of a session whatever had been acknowledged to anybody when the unit arrived is an event on the
  * primary. One sample serves all who wait for one.
@@ -194,8 +220,10 @@ static int choose_replica(struct sw_session *session, struct sw_unit *unit, enum
 		return -1;
 	}
 	*ret_reason = unit->excluded ? SW_ROUTE_LOST : kind == SW_CHOICE_WAIT ? SW_ROUTE_BEHIND : SW_ROUTE_NO_REPLICA;
-	if (config->fallback == SW_FALLBACK_PRIMARY || (config->fallback == SW_FALLBACK_STALE && session->level == SW_LEVEL_STRONG))
+	if (config->fallback == SW_FALLBACK_PRIMARY || (config->fallback == SW_FALLBACK_STALE && session->level == SW_LEVEL_STRONG)) {
+		*ret_step = divert(session, unit);
 		return -1;
+	}
 	if (config->fallback == SW_FALLBACK_STALE) {
 		node = sw_choose_stale(&request);
 		if (node >= 0)

@@ -123,6 +123,7 @@ struct sw_unit {
 	bool is_read;               /* may run on a replica */
 	bool is_final;              /* has effects on the session of its own: never run again */
 	bool is_unsynced;           /* runs without the session's settings, which cannot be set: it replaces them */
+	bool is_diverted;           /* a read on the primary in place of a replica: it has a place among engine->primary_reads */
 	bool has_bound;             /* level strong: what had happened when it arrived is in the session's floor */
 	bool is_wary;               /* calls functions that may be others since the catalog was read */
 	bool may_retry;             /* request is complete and nothing has been forwarded */

@@ -10,6 +10,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
+#include "proxy/pool/quota.h"
 #include "proxy/pool/settings.h"
 #include "proxy/session/session.h"
 #include "router/catalog.h"
@@ -70,6 +71,8 @@ void sw_unit_free(struct sw_engine *engine, struct sw_unit *unit)
 	if (!unit)
 		return;
 	drop_expects(engine, unit);
+	if (unit->is_diverted)
+		sw_quota_give(engine->primary_reads);
 	sw_plan_unref(engine->plans, unit->named);
 	sw_plan_unref(engine->plans, unit->asked);
 	sw_plan_unref(engine->plans, unit->own_portal);
