@@ -243,6 +243,8 @@ const struct sw_config_key sw_config_keys[] = {
 	 .help = "reads that the primary answers in place of replicas at a time; 0: no limit"},
 	{ROUTING, .name = "sticky", .type = SW_KEY_BOOL, AT(sw_config, sticky), .default_text = "on", RELOAD,
 	 .help = "a session keeps reading from the replica that it has used last while that one qualifies"},
+	{ROUTING, .name = "dry_run", .type = SW_KEY_BOOL, AT(sw_config, dry_run), .default_text = "off", RELOAD,
+	 .help = "everything runs on the primary; what replicas would have served is counted"},
 	{ROUTING, .name = "primary_functions", .type = SW_KEY_FUNCTIONS, AT(sw_config, primary_functions),
 	 .default_text = "", RELOAD,
 	 .help = "functions whose calls always go to the primary, whatever the catalog says"},

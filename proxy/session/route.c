@@ -195,6 +195,18 @@ static void demand_the_present(struct sw_session *session, struct sw_unit *unit)
 	sw_floor_add_event(&session->floor, -1, true, unit->started_ns);
 }
 
+/* For dry_run: which replica would serve it, perhaps after a wait? The answer is the primary's, at once. */
+static int pretend(struct sw_unit *unit, const struct sw_choice_request *request, enum sw_route_reason *ret_reason)
+{
+	int node = -1;
+
+	if (sw_choose_replica(request, &node) == SW_CHOICE_WAIT)
+		node = sw_choose_stale(request);
+	unit->dry_node = node;
+	*ret_reason = node >= 0 ? SW_ROUTE_DRY : SW_ROUTE_NO_REPLICA;
+	return -1;
+}
+
 /*
  * The node for a unit that a replica may serve: its index, -1 for the primary, or SW_ROUTE_WAIT through ret_step.
  */
@@ -207,6 +219,8 @@ static int choose_replica(struct sw_session *session, struct sw_unit *unit, enum
 	int node = -1;
 
 	*ret_step = SW_ROUTE_GO;
+	if (config->dry_run)
+		return pretend(unit, &request, ret_reason);
 	demand_the_present(session, unit);
 	kind = sw_choose_replica(&request, &node);
 	if (kind == SW_CHOICE_REPLICA) {
@@ -246,6 +260,7 @@ static uint32_t waited_us(const struct sw_unit *unit)
 static void note_route(struct sw_session *session, struct sw_unit *unit, int node, enum sw_route_reason reason)
 {
 	session->route = (struct sw_route){.node = node,
+		.dry_node = unit->dry_node,
 		.reason = reason,
 		.why = unit->why ? unit->why : "",
 		.floor = session->floor.at,
@@ -255,6 +270,8 @@ static void note_route(struct sw_session *session, struct sw_unit *unit, int nod
 
 static void count_route(struct sw_session *session, int node)
 {
+	if (session->route.reason == SW_ROUTE_DRY)
+		node = session->route.dry_node;
 	session->database->stats.routes[node][session->route.reason]++;
 	session->database->stats.wait_us += session->route.waited_us;
 }

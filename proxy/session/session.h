@@ -123,6 +123,7 @@ struct sw_unit {
 	bool is_read;               /* may run on a replica */
 	bool is_final;              /* has effects on the session of its own: never run again */
 	bool is_unsynced;           /* runs without the session's settings, which cannot be set: it replaces them */
+	int32_t dry_node;           /* dry_run: the replica that would have served it */
 	bool is_diverted;           /* a read on the primary in place of a replica: it has a place among engine->primary_reads */
 	bool has_bound;             /* level strong: what had happened when it arrived is in the session's floor */
 	bool is_wary;               /* calls functions that may be others since the catalog was read */
@@ -144,6 +145,7 @@ struct sw_unit {
 /* What SHOW seawall.last_route tells. */
 struct sw_route {
 	int32_t node;                 /* -1 = none yet */
+	int32_t dry_node;             /* with SW_ROUTE_DRY: the replica that would have been it */
 	enum sw_route_reason reason;
 	const char *why;              /* the verdict's text */
 	struct sw_position floor, at;

@@ -449,7 +449,10 @@ void sw_unit_end(struct sw_session *session)
 	}
 	stats->transactions++;
 	note_ddl(session, now_ns);
-	if (session->has_event)
+	/* In a dry run what follows is judged as if it had run there. */
+	if (session->has_event && session->route.reason == SW_ROUTE_DRY && session->engine->config->dry_run)
+		sw_floor_add_event(&session->floor, session->route.dry_node, false, now_ns);
+	else if (session->has_event)
 		sw_floor_add_event(&session->floor, (int)session->server->pool->key.node, is_on_primary(session), now_ns);
 	session->has_event = session->has_failed_txn = session->has_passing = false;
 	forget_begin(session);
