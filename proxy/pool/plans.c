@@ -269,6 +269,15 @@ void sw_plan_names_remove(struct sw_plan_names *names, struct sw_plans *plans, c
 		drop_named(names, plans, named);
 }
 
+void sw_plan_names_remove_plan(struct sw_plan_names *names, struct sw_plans *plans, const struct sw_plan *plan)
+{
+	struct sw_named_plan *named, *after;
+
+	HASH_ITER(hh, names->named, named, after)
+		if (named->plan == plan)
+			drop_named(names, plans, named);
+}
+
 void sw_plan_names_replace(struct sw_plan_names *names, struct sw_plans *plans, struct sw_plan *plan, struct sw_plan *by)
 {
 	for (struct sw_named_plan *named = names->named; named; named = named->hh.next) {

@@ -299,8 +299,7 @@ static void on_parse(struct batch *batch, struct sw_reader *body)
 	if (*name) {
 		sw_plan_names_set(&session->plans, plans, name, plan);
 	} else {
-		sw_plan_unref(plans, session->unnamed);
-		session->unnamed = sw_plan_ref(plan);
+		sw_session_set_unnamed(session, plan);
 	}
 	sw_plan_unref(plans, plan);
 	sw_msg_end(&session->engine->assembly, sw_msg_begin(&session->engine->assembly, '1'));

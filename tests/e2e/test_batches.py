@@ -1,0 +1,225 @@
+"""Batches of extended messages over server connections that are swapped: names, the unnamed statement, what an error
+undoes, and whose statement is whose. Where a scenario runs on the primary itself too, that run says what is right."""
+
+import pytest
+
+from lib.proxy import Seawall
+from lib.wire import Wire, bind, close, describe, execute, flush, kinds, parse, query, rows, sqlstates, sync, tags
+
+
+def swapped(cluster, **settings):
+    """One worker, two server connections to the primary, which serves everything."""
+    return Seawall(cluster, config={"seawall": dict({"workers": 1, "default_pool_size": 2}, **settings),
+                                    "routing": {"consistency": "off"}})
+
+
+@pytest.fixture(scope="module")
+def twin(cluster):
+    with swapped(cluster) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cramped(cluster):
+    """A server connection keeps one statement."""
+    with swapped(cluster, max_prepared_statements=1) as running:
+        yield running
+
+
+def wired(server, user="app_trust", **parameters):
+    wire = Wire(server.host, server.port)
+    wire.login(user, "app", **parameters)
+    return wire
+
+
+@pytest.fixture(params=["direct", "twin", "cramped"])
+def server(request, cluster):
+    return cluster.primary if request.param == "direct" else request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def mine(server):
+    with wired(server) as wire:
+        yield wire
+
+
+def run(name=""):
+    return bind("", name) + execute()
+
+
+# -- what an error undoes
+
+def test_an_unknown_statement_does_not_cost_the_next_in_line(mine):
+    mine.ask(parse("s", "SELECT 1"), sync())
+    assert sqlstates(mine.ask(run("nobody"), run("s"), sync())) == ["26000"]
+    assert rows(mine.ask(run("s"), sync())) == [[b"1"]]
+
+
+def test_a_close_that_was_skipped_has_closed_nothing(mine):
+    mine.ask(parse("s", "SELECT 1"), sync())
+    assert sqlstates(mine.ask(parse("", "SELEKT"), close("S", "s"), sync())) == ["42601"]
+    assert rows(mine.ask(run("s"), sync())) == [[b"1"]]
+    assert sqlstates(mine.ask(parse("", "SELEKT"), close("S", "s"), parse("s", "SELECT 2"), sync())) == ["42601"]
+    assert rows(mine.ask(run("s"), sync())) == [[b"1"]]
+
+
+def test_a_parse_of_the_unnamed_that_was_skipped(mine):
+    mine.ask(parse("", "SELECT 1"), sync())
+    assert sqlstates(mine.ask(parse("x", "SELEKT"), parse("", "SELECT 2"), sync())) == ["42601"]
+    assert rows(mine.ask(run(), sync())) == [[b"1"]]
+
+
+def test_a_parse_of_the_unnamed_that_failed_leaves_none(mine):
+    mine.ask(parse("", "SELECT 1"), sync())
+    assert sqlstates(mine.ask(parse("", "SELEKT"), parse("", "SELECT 2"), sync())) == ["42601"]
+    assert sqlstates(mine.ask(run(), sync())) == ["26000"]
+
+
+def test_a_close_of_the_unnamed_that_was_skipped(mine):
+    mine.ask(parse("", "SELECT 1"), sync())
+    assert sqlstates(mine.ask(parse("x", "SELEKT"), close("S", ""), sync())) == ["42601"]
+    assert rows(mine.ask(run(), sync())) == [[b"1"]]
+
+
+def test_room_that_was_not_made(mine):
+    mine.ask(parse("one", "SELECT 1"), sync())
+    assert sqlstates(mine.ask(parse("", "SELEKT"), parse("two", "SELECT 2"), sync())) == ["42601"]
+    assert rows(mine.ask(run("one"), sync())) == [[b"1"]]
+    assert sqlstates(mine.ask(run("two"), sync())) == ["26000"]
+    assert rows(mine.ask(run("one"), sync())) == [[b"1"]]
+
+
+# -- answers in their turn
+
+def test_close_behind_execute_with_flush_is_answered(mine):
+    mine.ask(parse("s", "SELECT 1"), sync())
+    mine.send(run("s"), close("S", "s"), flush())
+    assert kinds(mine.until("3")) == "2DC3"
+    assert kinds(mine.ask(sync())) == "Z"
+
+
+def test_a_query_behind_close_behind_execute(mine):
+    mine.ask(parse("s", "SELECT 1"), sync())
+    messages = mine.ask(run("s"), close("S", "s"), query("SELECT 2"))
+    assert kinds(messages) == "2DC3TDCZ" and rows(messages) == [[b"1"], [b"2"]]
+
+
+# -- rows that were told
+
+def test_describe_of_another_statement_between_bind_and_describe_of_the_portal(mine):
+    mine.ask(parse("one", "SELECT 1"), parse("two", "SELECT 'a'"), sync())
+    messages = mine.ask(bind("", "one"), describe("S", "two"), describe("P"), execute(), sync())
+    assert kinds(messages) == "2tTTDCZ"
+    assert rows(mine.ask(run("one"), sync())) == [[b"1"]]
+    assert rows(mine.ask(run("two"), sync())) == [[b"a"]]
+
+
+def test_a_statement_that_is_stale_does_not_make_its_neighbour_so(mine, cluster, table):
+    mine.ask(parse("one", "SELECT id FROM %s" % table), describe("S", "one"), parse("two", "SELECT 2"),
+             describe("S", "two"), sync())
+    assert sqlstates(mine.ask(run("one"), run("two"), sync())) == []
+    cluster.primary.execute("ALTER TABLE %s ALTER id TYPE bigint" % table)
+    assert sqlstates(mine.ask(run("one"), run("two"), sync())) == ["0A000"]
+    assert rows(mine.ask(run("two"), sync())) == [[b"2"]]
+    assert rows(mine.ask(run("two"), sync())) == [[b"2"]]
+
+
+def test_a_stale_statement_is_prepared_anew_under_its_name_in_one_batch(mine, cluster, table):
+    select = "SELECT id FROM %s" % table
+    mine.ask(parse("s", select), describe("S", "s"), sync())
+    cluster.primary.execute("ALTER TABLE %s ALTER id TYPE bigint" % table)
+    assert sqlstates(mine.ask(run("s"), sync())) == ["0A000"]
+    messages = mine.ask(close("S", "s"), parse("s", select), run("s"), sync())
+    assert sqlstates(messages) == [] and len(rows(messages)) == 3
+
+
+def test_statements_that_were_told_run_in_one_batch(mine):
+    """More of them than a server connection keeps."""
+    mine.ask(*[parse("s%d" % n, "SELECT %d" % n) + describe("S", "s%d" % n) for n in range(3)], sync())
+    messages = mine.ask(*[run("s%d" % n) for n in range(3)], sync())
+    assert rows(messages) == [[b"0"], [b"1"], [b"2"]]
+
+
+# -- the unnamed statement on server connections that are swapped
+
+def test_T62_the_unnamed_statement_is_the_last_one(twin):
+    with wired(twin) as mine, wired(twin) as other:
+        other.ask(parse("begin", "BEGIN"), parse("commit", "COMMIT"), sync())
+        for told in (b"", describe("S")):
+            mine.ask(parse("", "SELECT 1"), told, sync())
+            other.ask(run("begin"), sync())  # on the connection that was used last
+            mine.ask(parse("", "SELECT 2"), told, sync())
+            for end in ("commit", "begin", "commit"):
+                assert rows(mine.ask(run(), sync())) == [[b"2"]]
+                other.ask(run(end), sync())
+            assert rows(mine.ask(run(), sync())) == [[b"2"]]
+
+
+# -- whose statement
+
+def columns(messages):
+    found = []
+    for kind, body in messages:
+        if kind == "T":
+            at = 2
+            for _ in range(int.from_bytes(body[:2], "big")):
+                at = body.index(b"\0", at) + 1
+                found.append(int.from_bytes(body[at + 6:at + 10], "big"))
+                at += 18
+    return found
+
+
+INT4, TEXT = 23, 25
+
+
+def apart(twin, cluster, table, first, second):
+    """Two sessions to whom one text means two tables: (id int) and (id text)."""
+    prepare = parse("s", "SELECT id FROM %s WHERE id = $1" % table) + describe("S", "s") + sync()
+    see = bind("", "s", ["2"]) + describe("P") + execute() + sync()
+    blind = bind("", "s", ["2"]) + execute() + sync()
+    for _ in range(2):
+        for session, kind in ((first, INT4), (second, TEXT)):
+            messages = session.ask(prepare)
+            assert sqlstates(messages) == [] and columns(messages) == [kind]
+        for ask in (blind, see, blind):
+            for session in (first, second):
+                messages = session.ask(ask)
+                assert sqlstates(messages) == [] and rows(messages) == [[b"2"]]
+        for session in (first, second):
+            session.ask(close("S", "s"), sync())
+
+
+def test_T61_what_a_temporary_table_hides(twin, cluster, table):
+    with wired(twin) as first, wired(twin) as second:
+        second.ask(query("CREATE TEMP TABLE %s (id text); INSERT INTO %s VALUES ('2')" % (table, table)))
+        apart(twin, cluster, table, first, second)
+
+
+@pytest.fixture
+def schema(cluster, table):
+    """In a schema of its own, a table of the same name with another column."""
+    cluster.primary.execute("CREATE SCHEMA s_%s; GRANT USAGE ON SCHEMA s_%s TO PUBLIC;"
+                            "CREATE TABLE s_%s.%s (id text); INSERT INTO s_%s.%s VALUES ('2');"
+                            "GRANT ALL ON s_%s.%s TO PUBLIC" % ((table,) * 8))
+    cluster.wait_caught_up()
+    return "s_" + table
+
+
+def test_T61_search_paths(twin, cluster, table, schema):
+    with wired(twin) as first, wired(twin, search_path=schema) as second:
+        apart(twin, cluster, table, first, second)
+
+
+def test_T61_search_paths_that_were_set(twin, cluster, table, schema):
+    with wired(twin) as first, wired(twin) as second:
+        second.ask(query("SET search_path = " + schema))
+        apart(twin, cluster, table, first, second)
+
+
+def test_T61_users(twin, cluster, table, schema):
+    cluster.primary.execute("ALTER ROLE app SET search_path = " + schema)
+    try:
+        with wired(twin) as first, wired(twin, "app") as second:
+            apart(twin, cluster, table, first, second)
+    finally:
+        cluster.primary.execute("ALTER ROLE app RESET search_path")
