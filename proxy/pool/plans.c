@@ -269,6 +269,14 @@ void sw_plan_names_remove(struct sw_plan_names *names, struct sw_plans *plans, c
 		drop_named(names, plans, named);
 }
 
+const char *sw_plan_names_of(const struct sw_plan_names *names, const struct sw_plan *plan)
+{
+	for (const struct sw_named_plan *named = names->named; named; named = named->hh.next)
+		if (named->plan == plan)
+			return named->name;
+	return NULL;
+}
+
 void sw_plan_names_remove_plan(struct sw_plan_names *names, struct sw_plans *plans, const struct sw_plan *plan)
 {
 	struct sw_named_plan *named, *after;

@@ -81,6 +81,7 @@ struct sw_plan_names {
 struct sw_plan *sw_plan_names_find(const struct sw_plan_names *names, const char *name);
 void sw_plan_names_set(struct sw_plan_names *names, struct sw_plans *plans, const char *name, struct sw_plan *plan);
 void sw_plan_names_remove(struct sw_plan_names *names, struct sw_plans *plans, const char *name);
+const char *sw_plan_names_of(const struct sw_plan_names *names, const struct sw_plan *plan); /* one of its names, NULL where none */
 void sw_plan_names_remove_plan(struct sw_plan_names *names, struct sw_plans *plans, const struct sw_plan *plan); /* all of its names */
 /* Whatever is a name of one plan becomes a name of the other. */
 void sw_plan_names_replace(struct sw_plan_names *names, struct sw_plans *plans, struct sw_plan *plan, struct sw_plan *by);

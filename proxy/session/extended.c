@@ -76,13 +76,6 @@ static void send_renamed(struct sw_session *session, const struct sw_batch_messa
 	session->pass = message->total - message->len;
 }
 
-/* The server will speak of 'theirs' where the client knows the statement as 'ours'. */
-static void note_rename(struct sw_unit *unit, const char *theirs, const char *ours)
-{
-	snprintf(unit->their_name, sizeof(unit->their_name), "%s", theirs);
-	snprintf(unit->our_name, sizeof(unit->our_name), "%s", ours);
-}
-
 void sw_extended_make_room(struct sw_session *session, struct sw_unit *unit)
 {
 	struct sw_plan_set *set = &session->server->plans;
@@ -151,9 +144,8 @@ static void send_named_parse(struct sw_session *session, struct sw_unit *unit, s
 		if (!sw_plan_set_has(&session->server->plans, known))
 			prepare(session, unit, known, SW_EXPECT_OWN_PARSE, NULL);
 		sw_plan_name(known, sw_name);
-		note_rename(unit, sw_name, name);
 		sw_msg_parse(out_of(session), sw_name, plan->statement->text, plan->types, plan->type_count);
-		sw_unit_expect(unit, SW_EXPECT_PARSE, NULL, NULL);
+		sw_unit_expect(unit, SW_EXPECT_SECOND_PARSE, known, name);
 		return;
 	}
 	if (sw_plan_set_has(&session->server->plans, plan))
@@ -167,7 +159,7 @@ static void send_named_parse(struct sw_session *session, struct sw_unit *unit, s
 
 static bool is_ours(const struct sw_session *session, const struct sw_plan *plan)
 {
-	return plan && sw_lookahead_is_lone_deallocate(plan->statement) && sw_local_is_deallocate(session, plan->statement);
+	return plan && session->txn_status != 'E' && sw_lookahead_is_lone_deallocate(plan->statement) && sw_local_is_deallocate(session, plan->statement);
 }
 
 static void expect_own_parse(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan, const char *name)
@@ -230,7 +222,7 @@ static bool send_parse(struct sw_session *session, struct sw_unit *unit, const s
 		return false;
 	}
 	plan = sw_session_plan(session, text, types, type_count);
-	if (is_ours(session, plan)) {
+	if (is_ours(session, plan) && !(*name && sw_plan_names_find(&session->plans, name))) {
 		expect_own_parse(session, unit, plan, name);
 	} else if (*name) {
 		send_named_parse(session, unit, plan, name);
@@ -284,9 +276,8 @@ static struct sw_plan *send_about_statement(struct sw_session *session, struct s
 		send_raw(session, message); /* the session's own server connection knows it from elsewhere */
 		return NULL;
 	} else {
-		snprintf(theirs, sizeof(theirs), "?%.60s", name); /* no server knows it: the error is the server's */
+		snprintf(theirs, sizeof(theirs), SW_UNKNOWN_NAME, name); /* no server knows it: the error is the server's */
 	}
-	note_rename(unit, theirs, name);
 	send_renamed(session, message, at, strlen(name), theirs);
 	return plan;
 }
@@ -304,7 +295,7 @@ static void send_bind(struct sw_session *session, struct sw_unit *unit, const st
 	plan = send_about_statement(session, unit, message, strlen(portal) + 1, name);
 	if (*portal == '\0')
 		set_bound(session, unit, plan);
-	sw_unit_expect(unit, SW_EXPECT_BIND, plan, NULL);
+	sw_unit_expect(unit, SW_EXPECT_BIND, plan, plan || *name == '\0' ? NULL : name);
 }
 
 /* Does the answer of a Describe tell something of the plan that is not known yet? */
@@ -329,7 +320,8 @@ static void send_describe(struct sw_session *session, struct sw_unit *unit, cons
 		plan = send_about_statement(session, unit, message, 1, name);
 	else
 		send_raw(session, message);
-	sw_unit_expect(unit, SW_EXPECT_DESCRIBE, is_unnamed ? session->unnamed : plan, NULL);
+	sw_unit_expect(unit, SW_EXPECT_DESCRIBE, is_unnamed ? session->unnamed : plan,
+		is_statement && !is_unnamed && !plan ? name : NULL);
 	sw_unit_last_expected(unit)->is_unnamed = is_unnamed;
 	sw_unit_last_expected(unit)->is_told = is_unnamed ? session->unnamed != NULL : plan && is_news(session, plan, is_statement);
 }
@@ -340,6 +332,7 @@ static void send_execute(struct sw_session *session, struct sw_unit *unit, const
 
 	if (is_own_portal(unit, sw_read_text(&body))) {
 		sw_unit_expect(unit, SW_EXPECT_FAKE_DEALLOCATE, unit->own_portal, NULL);
+		forget_own_portal(session, unit); /* it can be run once */
 		return;
 	}
 	send_raw(session, message);
@@ -588,7 +581,7 @@ static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t
 		unit->is_read = false;
 	if (seen.is_broken) {
 		break_protocol(session, "malformed extended query message");
-	} else if (unit->is_whole && seen.local_count == seen.statement_count &&
+	} else if (unit->is_whole && !seen.has_other_portal && seen.local_count == seen.statement_count &&
 		   (seen.statement_count > 0 || seen.bytes == SW_HEADER_BYTES || session->is_console)) {
 		is_local = true; /* also a lone Sync */
 	} else if (seen.setting_count > 0) {

@@ -12,7 +12,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
 #include "proxy/pool/settings.h"
-#include "proxy/session/session.h"
+#include "proxy/session/batch.h"
 #include "proxy/wire/reader.h"
 #include "router/verdicts.h"
 
@@ -188,6 +188,8 @@ static bool rename_in_error(struct passage *passage, const struct sw_fields *fie
 
 	if (unit->their_name[0] == '\0' || !strstr(fields->message, unit->their_name))
 		return false;
+	cut_run(passage, passage->at); /* what came before it in this read goes first */
+	passage->run = passage->at;
 	replace_name(message, sizeof(message), fields->message, unit->their_name, unit->our_name);
 	problem.message = message;
 	snprintf(problem.sqlstate, sizeof(problem.sqlstate), "%s", fields->sqlstate);
@@ -250,6 +252,22 @@ static bool heal_or_drop(struct sw_session *session, struct sw_server *server, b
 	return false;
 }
 
+/* The server may speak of the statement by the name that it was told. */
+static void note_names(const struct sw_session *session, struct sw_unit *unit, const struct sw_expect *expect)
+{
+	const char *name = expect->name;
+
+	if (expect->is_unnamed || !(expect->plan || name))
+		return;
+	if (!name)
+		name = sw_plan_names_of(&session->plans, expect->plan);
+	if (expect->plan)
+		sw_plan_name(expect->plan, unit->their_name);
+	else
+		snprintf(unit->their_name, sizeof(unit->their_name), SW_UNKNOWN_NAME, name);
+	snprintf(unit->our_name, sizeof(unit->our_name), "%s", name ? name : "");
+}
+
 /* What the message that has failed leaves behind. */
 static void note_failure(struct sw_session *session, struct sw_unit *unit)
 {
@@ -257,6 +275,7 @@ static void note_failure(struct sw_session *session, struct sw_unit *unit)
 
 	if (!expect)
 		return;
+	note_names(session, unit, expect);
 	if (expect->kind == SW_EXPECT_PARSE && expect->is_unnamed) {
 		sw_plan_unref(session->engine->plans, expect->before); /* it has taken away the one before */
 		expect->before = NULL;
@@ -347,6 +366,9 @@ static bool on_message(struct passage *passage, char type, const uint8_t *body, 
 	case 'Z':
 		passage->ready = len == 1 ? (char)body[0] : '?';
 		return !(passage->session->unit && passage->session->unit->is_own_sync);
+	case 'C':
+		passage->session->unit->has_deallocated_all |= len > 0 && strcmp((const char *)body, "DEALLOCATE ALL") == 0;
+		return true;
 	default: /* read only where somebody wants it */
 		if (sw_shapes_want(passage->session, type))
 			sw_shapes_note(passage->session, type, body, len);
@@ -385,7 +407,7 @@ static bool is_read_whole(struct sw_session *session, char type, size_t total)
 	if (total > READ_WHOLE_MAX)
 		return false;
 	return (type == 'E' || type == 'N' || type == 'S' || type == 'Z' || type == '1' || type == '2' || type == '3') ||
-	       sw_shapes_want(session, type);
+	       (type == 'C' && session->unit && session->unit->flags & SW_V_DEALLOCATE_ALL) || sw_shapes_want(session, type);
 }
 
 /* ---- the passage */

@@ -69,6 +69,7 @@ enum sw_session_end {
 enum sw_expect_kind {
 	SW_EXPECT_PARSE,        /* '1' for the client */
 	SW_EXPECT_OWN_PARSE,    /* '1' of a Parse that Seawall put in */
+	SW_EXPECT_SECOND_PARSE, /* an error, since the name is taken */
 	SW_EXPECT_FAKE_PARSE,   /* nothing was sent: the client gets '1' in its turn */
 	SW_EXPECT_BIND,         /* '2' */
 	SW_EXPECT_DESCRIBE,     /* 'T' or 'n' (behind 't' where it is of a statement) */
@@ -89,7 +90,8 @@ struct sw_expect {
 	bool is_told;           /* with DESCRIBE: its answer is to be noted (shapes.c) */
 	struct sw_plan *plan;   /* what is prepared, run, described or closed; a reference */
 	struct sw_plan *before; /* with PARSE kinds and CLOSE of the unnamed statement: the one before; a reference */
-	char *name;             /* with PARSE, FAKE_PARSE and FAKE_CLOSE: the client's name for it; owned; NULL = unnamed */
+	/* The client's name for it; owned; NULL = unnamed. Only with PARSE kinds and FAKE_CLOSE, and where no plan has it. */
+	char *name;
 };
 
 /* A problem that came up while the unit waited; told in its place in line. */
@@ -112,13 +114,14 @@ struct sw_unit {
 	int64_t started_ns, waiting_since_ns, deadline_ns;
 	enum sw_route_reason forced; /* not NONE: to the primary, for this reason */
 	size_t scanned;             /* bytes of the batch that were looked at ahead and are not sent yet */
-	char their_name[SW_NAME_MAX + 8], our_name[SW_NAME_MAX]; /* a statement as the server and as the client call it; "" = none */
+	char their_name[SW_NAME_MAX + 8], our_name[SW_NAME_MAX]; /* the statement that failed, as server and client call it; "" = none */
 	bool is_whole;              /* the batch was looked at up to its Sync */
 	bool is_again;              /* a second try */
 	bool is_extended, is_sent;  /* sent: its last message has gone to the server */
 	bool is_own_sync;           /* its last message is a Sync of Seawall's own: the client does not see ReadyForQuery */
 	bool is_prepare_only;       /* Parse, Describe and Close up to a Flush: nothing runs */
 	bool has_executed;          /* an Execute has gone to the server */
+	bool has_deallocated_all;   /* the server has told so */
 	bool is_awaited;            /* a query waits behind it for its answers */
 	bool has_named;             /* it speaks of a named statement */
 	bool has_blind;             /* it runs a statement without asking what its rows are */

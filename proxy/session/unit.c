@@ -337,11 +337,11 @@ static void note_deallocate(struct sw_session *session, const struct sw_unit *un
 
 	if (is_alone && unit->has_failed)
 		return;
-	if (unit->flags & SW_V_DEALLOCATE_ALL)
+	if (unit->has_deallocated_all)
 		sw_plan_names_clear(&session->plans, session->engine->plans);
 	if (!is_alone || sw_plan_name_is_ours(unit->statement->verdict.names[0]))
 		session->server->is_unclean = true;
-	else if (unit->flags & SW_V_DEALLOCATE_ALL)
+	else if (unit->has_deallocated_all)
 		sw_plan_set_clear(&session->server->plans, session->engine->plans);
 }
 

@@ -3,6 +3,7 @@ undoes, and whose statement is whose. Where a scenario runs on the primary itsel
 
 import pytest
 
+from lib import wire as w
 from lib.proxy import Seawall
 from lib.wire import Wire, bind, close, describe, execute, flush, kinds, parse, query, rows, sqlstates, sync, tags
 
@@ -87,6 +88,65 @@ def test_room_that_was_not_made(mine):
     assert rows(mine.ask(run("one"), sync())) == [[b"1"]]
     assert sqlstates(mine.ask(run("two"), sync())) == ["26000"]
     assert rows(mine.ask(run("one"), sync())) == [[b"1"]]
+
+
+def test_an_error_speaks_of_the_statement_that_failed(mine):
+    def message(*batch):
+        return [fields["M"] for fields in w.errors(mine.ask(*batch, sync()))]
+    mine.ask(parse("s", "SELECT 1"), parse("t", "SELECT 2"), sync())
+    assert message(run("nobody"), run("s")) == ['prepared statement "nobody" does not exist']
+    assert message(run("s"), parse("s", "SELECT 3"), run("t")) == ['prepared statement "s" already exists']
+
+
+def test_an_error_comes_behind_what_came_before_it(mine):
+    messages = mine.ask(parse("", "SELECT 1"), run(), run("nobody"), sync())
+    assert kinds(messages) == "12DCEZ" and sqlstates(messages) == ["26000"]
+
+
+# -- DEALLOCATE of what Seawall keeps
+
+def test_T65_deallocate_under_a_name_that_is_taken(mine):
+    for behind in (b"", parse("", "SELECT 2") + run()):
+        mine.ask(parse("s", "SELECT 1"), sync())
+        assert sqlstates(mine.ask(parse("s", "DEALLOCATE ALL"), run("s"), behind, sync())) == ["42P05"]
+        assert rows(mine.ask(run("s"), sync())) == [[b"1"]]
+        mine.ask(close("S", "s"), sync())
+
+
+def test_T65_deallocate_all_that_is_only_prepared_deallocates_nothing(mine):
+    mine.ask(query("PREPARE held AS SELECT 0"))
+    mine.ask(parse("s", "SELECT 1"), sync())
+    assert sqlstates(mine.ask(parse("", "DEALLOCATE ALL"), sync())) == []
+    assert rows(mine.ask(run("s"), sync())) == [[b"1"]]
+    assert sqlstates(mine.ask(parse("x", "SELEKT"), parse("", "DEALLOCATE ALL"), run(), sync())) == ["42601"]
+    assert rows(mine.ask(run("s"), sync())) == [[b"1"]]
+
+
+def test_T65_deallocate_where_the_server_has_statements_of_its_own(mine):
+    mine.ask(query("PREPARE held AS SELECT 0"))
+    mine.ask(parse("s", "SELECT 1"), sync())
+    assert tags(mine.ask(query("DEALLOCATE s"))) == ["DEALLOCATE"]
+    assert sqlstates(mine.ask(run("s"), sync())) == ["26000"]
+    assert tags(mine.ask(query("DEALLOCATE held"))) == ["DEALLOCATE"]
+
+
+def test_T65_deallocate_in_a_failed_transaction(mine):
+    mine.ask(parse("s", "SELECT 1"), sync())
+    mine.ask(query("BEGIN"))
+    mine.ask(query("SELEKT"))
+    assert sqlstates(mine.ask(parse("", "DEALLOCATE s"), run(), close("P", "none"), sync())) == ["25P02"]
+    mine.ask(query("ROLLBACK"))
+    assert rows(mine.ask(run("s"), sync())) == [[b"1"]]
+
+
+def test_T65_deallocate_destroys_the_unnamed_statement_like_any_query(mine):
+    mine.ask(parse("s", "SELECT 1"), parse("", "SELECT 2"), sync())
+    mine.ask(query("DEALLOCATE s"))
+    assert sqlstates(mine.ask(run(), sync())) == ["26000"]
+
+
+def test_T65_a_portal_that_is_not_of_the_deallocate(mine):
+    assert sqlstates(mine.ask(execute("p"), parse("", "DEALLOCATE ALL"), sync())) == ["34000"]
 
 
 # -- answers in their turn
