@@ -1,7 +1,7 @@
 /*
  * Plans, the sets of them on server connections, and clients' names for them. Runs on the worker's thread.
- * Invariant: a plan is in the table while it has a reference and is not retired; uthash keeps entries in order of insertion, which makes the
- * first entry of a set the one used longest ago.
+ * Invariant: a plan is in the table while it has a reference and is not retired; uthash keeps entries in order of insertion,
+ * which makes the first entry of a set the one used longest ago.
  */
 #include "proxy/pool/plans.h"
 
@@ -104,6 +104,11 @@ void sw_plan_fix_types(struct sw_plan *plan, const uint8_t *types, uint16_t type
 	plan->told_types = sw_mem_alloc((size_t)type_count * 4);
 	memcpy(plan->told_types, types, (size_t)type_count * 4);
 	plan->told_type_count = type_count;
+}
+
+void sw_plans_retire(struct sw_plans *plans, struct sw_plan *plan)
+{
+	retire(plans, kept_of(plan));
 }
 
 void sw_plans_spoil(struct sw_plans *plans, struct sw_plan *plan)

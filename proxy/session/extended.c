@@ -256,9 +256,12 @@ static void set_bound(struct sw_session *session, struct sw_unit *unit, struct s
 	unit->bound = plan;
 }
 
-/* Bind and Describe 'S' speak of a statement by the client's name, which starts at body[at]. The plan, where it is a named one. */
-static struct sw_plan *send_about_statement(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message, size_t at,
-	const char *name)
+/*
+ * Bind and Describe 'S' speak of a statement by the client's name, which starts at body[at]. The plan, where it is a named
+ * one.
+ */
+static struct sw_plan *send_about_statement(struct sw_session *session, struct sw_unit *unit,
+	const struct sw_batch_message *message, size_t at, const char *name)
 {
 	struct sw_plan *plan = *name ? usable_plan(session, name) : NULL;
 	char theirs[SW_NAME_MAX + 8];

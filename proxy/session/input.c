@@ -55,8 +55,8 @@ struct sw_statement *sw_session_statement(struct sw_session *session, const char
 }
 
 /*
- * Parse reads literals of dates, times, money and arrays as these settings say, and the text itself, and names mean what they
- * mean under search_path, to this user: a plan that was made under others is another plan.
+ * Parse reads literals of dates, times, money and arrays as these settings say, and the text itself, and names mean what
+ * they mean under search_path, to this user: a plan that was made under others is another plan.
  */
 static struct sw_settings *parse_vars(struct sw_session *session)
 {
@@ -82,16 +82,18 @@ static struct sw_settings *parse_vars(struct sw_session *session)
 
 struct sw_plan *sw_session_plan(struct sw_session *session, const char *text, const uint8_t *types, uint16_t type_count)
 {
-	/* What is prepared under settings or tables that only this transaction knows, so far, or this session, is nobody else's. */
+	/* What is prepared under settings or tables that only this session knows, perhaps only so far, is nobody else's. */
 	uint32_t flags = session->unit ? session->unit->flags : 0;
 	bool is_private = session->touched || session->has_passing || session->pins || session->has_ddl || flags & (SW_V_PASSING | SW_V_DDL);
 	int64_t ddl_ns = session->has_ddl ? INT64_MAX :
 					    sw_board_ddl_ns(session->engine->board, SW_DDL_FUNCTIONS, session->database->ddl_slot);
+	/* Of what others change nobody tells: what clients were told of types lives no longer than a server connection. */
+	int64_t old_ns = sw_clock_ns() - session->engine->config->server_lifetime_us * SW_NS_PER_US;
 	struct sw_plan_key key = {.statement = sw_session_statement(session, text, strlen(text)),
 		.settings = parse_vars(session),
 		.owner = is_private ? session->number : 0};
 
-	return sw_plans_get(session->engine->plans, &key, types, type_count, ddl_ns);
+	return sw_plans_get(session->engine->plans, &key, types, type_count, ddl_ns > old_ns ? ddl_ns : old_ns);
 }
 
 /* A simple query is not kept: only its verdict counts, but for the console's, which is the text. */

@@ -269,12 +269,15 @@ static void note_names(const struct sw_session *session, struct sw_unit *unit, c
 }
 
 /* What the message that has failed leaves behind. */
-static void note_failure(struct sw_session *session, struct sw_unit *unit)
+static void note_failure(struct sw_session *session, struct sw_unit *unit, const struct sw_fields *fields)
 {
 	struct sw_expect *expect = sw_unit_expected_of_server(unit);
 
 	if (!expect)
 		return;
+	/* The types that clients were told may be none that it can have any more: who prepares it again shall hear of others. */
+	if (expect->plan && strncmp(fields->sqlstate, "42", 2) == 0 && !is_from_within(fields))
+		sw_plans_retire(session->engine->plans, expect->plan);
 	note_names(session, unit, expect);
 	if (expect->kind == SW_EXPECT_PARSE && expect->is_unnamed) {
 		sw_plan_unref(session->engine->plans, expect->before); /* it has taken away the one before */
@@ -301,7 +304,7 @@ static bool on_error(struct passage *passage, const uint8_t *body, size_t len)
 	unit->has_failed = true;
 	unit->is_copy_in = false;
 	unit->was_refused = was_refused(unit, &fields);
-	note_failure(session, unit);
+	note_failure(session, unit, &fields);
 	if (unit->faulty && is_plan_fault(&fields) && heal_or_drop(session, passage->server, strcmp(fields.sqlstate, "0A000") == 0))
 		return false;
 	if (unit->may_retry && sw_relay_is_worth_retrying(fields.sqlstate)) {

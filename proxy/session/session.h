@@ -114,7 +114,8 @@ struct sw_unit {
 	int64_t started_ns, waiting_since_ns, deadline_ns;
 	enum sw_route_reason forced; /* not NONE: to the primary, for this reason */
 	size_t scanned;             /* bytes of the batch that were looked at ahead and are not sent yet */
-	char their_name[SW_NAME_MAX + 8], our_name[SW_NAME_MAX]; /* the statement that failed, as server and client call it; "" = none */
+	char their_name[SW_NAME_MAX + 8]; /* what the server calls the statement that failed; "" = unknown */
+	char our_name[SW_NAME_MAX];       /* what the client calls it */
 	bool is_whole;              /* the batch was looked at up to its Sync */
 	bool is_again;              /* a second try */
 	bool is_extended, is_sent;  /* sent: its last message has gone to the server */

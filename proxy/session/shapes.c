@@ -20,27 +20,49 @@ bool sw_shapes_want(struct sw_session *session, char type)
 	return expect && expect->kind == SW_EXPECT_DESCRIBE && expect->is_told;
 }
 
-/* The client hears now that the rows are others: for it they are, for who was told before they are not. */
-static void tell_change(struct sw_session *session, struct sw_plan *plan, uint64_t shape)
+/* The session goes on with another plan in place of a retired one; a reference. */
+static struct sw_plan *move_on(struct sw_session *session, struct sw_plan *plan)
 {
 	struct sw_plans *plans = session->engine->plans;
-	struct sw_plan *successor;
+	struct sw_plan *successor = sw_plans_successor(plans, plan);
 
-	sw_plans_spoil(plans, plan);
-	successor = sw_plans_successor(plans, plan);
-	if (successor->shape == 0)
-		successor->shape = shape;
 	sw_plan_names_replace(&session->plans, plans, plan, successor);
 	if (session->unnamed == plan) {
 		session->unnamed = sw_plan_ref(successor); /* the server's is the same */
 		sw_plan_unref(plans, plan);
 	}
-	sw_plan_unref(plans, successor);
+	return successor;
+}
+
+/* The client hears now that the rows are others: for it they are, for who was told before they are not. */
+static void tell_change(struct sw_session *session, struct sw_plan *plan, uint64_t shape)
+{
+	struct sw_plan *successor;
+
+	sw_plans_spoil(session->engine->plans, plan);
+	successor = move_on(session, plan);
+	if (successor->shape == 0)
+		successor->shape = shape;
+	sw_plan_unref(session->engine->plans, successor);
+}
+
+/* For this client they hold; who was told others before keeps those. */
+static void tell_types(struct sw_session *session, struct sw_expect *expect, const uint8_t *types, uint16_t count)
+{
+	struct sw_plan *plan = expect->plan;
+
+	if (plan->told_types && (plan->told_type_count != count || memcmp(plan->told_types, types, (size_t)count * 4) != 0)) {
+		sw_plans_retire(session->engine->plans, plan);
+		expect->plan = move_on(session, plan);
+		sw_plan_unref(session->engine->plans, plan);
+	}
+	sw_plan_fix_types(expect->plan, types, count);
 }
 
 void sw_shapes_note(struct sw_session *session, char type, const uint8_t *body, size_t len)
 {
-	struct sw_plan *plan = sw_unit_expected_of_server(session->unit)->plan;
+	struct sw_expect *expect = sw_unit_expected_of_server(session->unit);
+	struct sw_plan *plan = expect->plan;
 	uint64_t shape;
 
 	if (type == 't') {
@@ -49,7 +71,7 @@ void sw_shapes_note(struct sw_session *session, char type, const uint8_t *body, 
 		const uint8_t *types = sw_read_bytes(&reader, (size_t)count * 4);
 
 		if (types)
-			sw_plan_fix_types(plan, types, count);
+			tell_types(session, expect, types, count);
 		return;
 	}
 	shape = type == 'n' ? SW_ROW_SHAPE_NONE : sw_row_shape(body, len);

@@ -5,6 +5,7 @@ import pytest
 
 from lib import wire as w
 from lib.proxy import Seawall
+from lib.wait import wait_until
 from lib.wire import Wire, bind, close, describe, execute, flush, kinds, parse, query, rows, sqlstates, sync, tags
 
 
@@ -283,3 +284,133 @@ def test_T61_users(twin, cluster, table, schema):
             apart(twin, cluster, table, first, second)
     finally:
         cluster.primary.execute("ALTER ROLE app RESET search_path")
+
+
+# -- the question what the rows are (T64) is cancelled, lost, or answered by a replica that is behind
+
+@pytest.fixture
+def blocked(twin, cluster, table):
+    """A session whose question waits for a lock; the statement was told on another server connection."""
+    with wired(twin) as mine, wired(twin) as other:
+        other.ask(parse("begin", "BEGIN"), parse("commit", "COMMIT"), sync())
+        mine.ask(parse("s", "SELECT id FROM %s" % table), describe("S", "s"), sync())
+        other.ask(run("begin"), sync())
+        with cluster.primary.connect() as holder:
+            holder.execute("BEGIN")
+            holder.execute("LOCK TABLE %s" % table)
+            mine.send(run("s"), sync())
+            wait_until(lambda: waiting(cluster, table), 5, "the question to wait")
+            yield mine, holder
+        other.ask(run("commit"), sync())
+
+
+def waiting(cluster, table):
+    return cluster.primary.value("SELECT max(pid) FROM pg_locks WHERE NOT granted AND relation = '%s'::regclass" % table)
+
+
+def test_T72_a_cancel_reaches_the_question(blocked, twin):
+    mine, holder = blocked
+    with Wire(twin.host, twin.port) as canceller:
+        canceller.send(w.cancel(*mine.key))
+        canceller.drain()
+    assert sqlstates(mine.until_ready()) == ["57014"] and mine.status == "I"
+    holder.execute("ROLLBACK")
+    assert len(rows(mine.ask(run("s"), sync()))) == 3
+
+
+def test_the_server_connection_is_lost_amid_the_question(blocked, cluster, table):
+    mine, holder = blocked
+    cluster.primary.value("SELECT pg_terminate_backend(%d)" % waiting(cluster, table))
+    holder.execute("ROLLBACK")
+    messages = mine.until_ready()
+    assert len(rows(messages)) == 3 or sqlstates(messages) == ["57P01"]
+    assert len(rows(mine.ask(run("s"), sync()))) == 3
+
+
+def test_a_client_leaves_amid_the_question(blocked, twin, cluster, table):
+    mine, holder = blocked
+    mine.close()
+    holder.execute("ROLLBACK")
+    with wired(twin) as fresh:
+        assert rows(fresh.ask(query("SELECT 1"))) == [[b"1"]]
+
+
+@pytest.fixture(scope="module")
+def lagging(own_cluster):
+    """One replica, whose replay a test may pause."""
+    nodes = [own_cluster.primary, own_cluster.standbys[0]]
+    with Seawall(own_cluster, nodes=nodes, config={"seawall": {"workers": 1, "default_pool_size": 1},
+                                                   "routing": {"consistency": "eventual"}}) as running:
+        yield running
+
+
+def test_T57_a_replica_that_is_behind_has_not_the_last_word(lagging, own_cluster):
+    """Told on the primary, run without asking on a replica that does not know of the table yet, or of its columns."""
+    replica = own_cluster.standbys[0]
+    own_cluster.primary.execute("CREATE TABLE behind (id int); GRANT ALL ON behind TO PUBLIC; INSERT INTO behind VALUES (1)")
+    own_cluster.wait_caught_up()
+    for change in ("ALTER TABLE behind ALTER id TYPE bigint", "ALTER TABLE behind RENAME TO after"):
+        replica.pause_replay()
+        own_cluster.primary.execute(change)
+        name = change.split()[-1] if "RENAME" in change else "behind"
+        with wired(lagging) as wire:
+            wire.ask(query("BEGIN"))  # on the primary
+            assert sqlstates(wire.ask(parse("s", "SELECT id FROM " + name), describe("S", "s"), sync())) == []
+            wire.ask(query("COMMIT"))
+            for _ in range(2):
+                assert rows(wire.ask(run("s"), sync())) == [[b"1"]]
+            assert rows(wire.ask(query("SHOW seawall.node"))) == [[b"pg1"]]
+        replica.resume_replay()
+        own_cluster.wait_caught_up()
+
+
+# -- types of parameters that have changed, by a change that Seawall has not seen
+
+INT8 = 20
+
+
+def told(messages):
+    """Types of parameters, or error codes."""
+    return [int.from_bytes(body[2:6], "big") for kind, body in messages if kind == "t"] or sqlstates(messages)
+
+
+def ask_types(name, table):
+    return parse(name, "SELECT note FROM %s WHERE id = $1" % table) + describe("S", name) + sync()
+
+
+def test_types_that_cannot_be_do_not_stay(twin, cluster, table):
+    """An old session still has the statement; a new one is not refused for good."""
+    with wired(twin) as old:
+        assert told(old.ask(ask_types("s", table))) == [INT4]
+        cluster.primary.execute("ALTER TABLE %s ALTER id TYPE text" % table)
+        with wired(twin) as fresh:
+            fresh.ask(ask_types("s", table))
+            assert told(fresh.ask(ask_types("again", table))) == [TEXT]
+            assert rows(fresh.ask(bind("", "again", ["2"]), execute(), sync())) == [[b"row 2"]]
+
+
+def test_types_that_the_unnamed_statement_is_told_hold(twin, cluster, table):
+    """Also where an old session was told others, and the statement is prepared late on another server connection."""
+    with wired(twin) as old, wired(twin) as fresh, wired(twin) as other:
+        other.ask(parse("begin", "BEGIN"), parse("commit", "COMMIT"), sync())
+        assert told(old.ask(ask_types("", table))) == [INT4]
+        cluster.primary.execute("ALTER TABLE %s ALTER id TYPE bigint" % table)
+        assert told(fresh.ask(ask_types("", table))) == [INT8]
+        two = bind("", "", [(2).to_bytes(8, "big")], formats=[1]) + execute() + sync()
+        for end in ("begin", "commit"):
+            other.ask(run(end), sync())
+            assert rows(fresh.ask(two)) == [[b"row 2"]]
+
+
+def test_types_are_told_anew_after_the_lifetime_of_a_server_connection(cluster, make_seawall, table):
+    seawall = make_seawall(cluster, config={"seawall": {"workers": 1, "server_lifetime": "1s"},
+                                            "routing": {"consistency": "off"}})
+    with wired(seawall) as old:
+        assert told(old.ask(ask_types("s", table))) == [INT4]
+        cluster.primary.execute("ALTER TABLE %s ALTER id TYPE bigint" % table)
+
+        def fresh():
+            with wired(seawall) as wire:
+                return told(wire.ask(ask_types("s", table)))
+        wait_until(lambda: fresh() == [INT8], 10, "the new types to be told")
+        assert sqlstates(old.ask(bind("", "s", [(2).to_bytes(4, "big")], formats=[1]), execute(), sync())) == []
