@@ -340,6 +340,7 @@ def lagging(own_cluster):
     """One replica, whose replay a test may pause."""
     nodes = [own_cluster.primary, own_cluster.standbys[0]]
     with Seawall(own_cluster, nodes=nodes, config={"seawall": {"workers": 1, "default_pool_size": 1},
+                                                   "monitor": {"catalog_refresh": "1s"},
                                                    "routing": {"consistency": "eventual"}}) as running:
         yield running
 
@@ -414,3 +415,38 @@ def test_types_are_told_anew_after_the_lifetime_of_a_server_connection(cluster, 
                 return told(wire.ask(ask_types("s", table)))
         wait_until(lambda: fresh() == [INT8], 10, "the new types to be told")
         assert sqlstates(old.ask(bind("", "s", [(2).to_bytes(4, "big")], formats=[1]), execute(), sync())) == []
+
+
+# -- replicas
+
+def test_T57_prepared_with_flush_on_a_replica_that_does_not_know_the_table_yet(lagging, own_cluster):
+    """Its answer is dropped up to the end that Seawall has put in, and the batch runs on the primary."""
+    replica = own_cluster.standbys[0]
+    replica.pause_replay()
+    try:
+        own_cluster.primary.execute("CREATE TABLE later (id int); GRANT ALL ON later TO PUBLIC; INSERT INTO later VALUES (1)")
+        with wired(lagging) as wire:
+            wire.send(parse("s", "SELECT id FROM later"), describe("S", "s"), flush())
+            assert kinds(wire.until("TE")) == "1tT"
+            assert rows(wire.ask(run("s"), sync())) == [[b"1"]]
+            wire.send(parse("t", "SELECT nothing FROM later"), describe("S", "t"), flush())
+            assert kinds(wire.until("TE")) == "E"
+            assert kinds(wire.ask(run("s"), sync())) == "Z"
+            assert rows(wire.ask(run("s"), sync())) == [[b"1"]]
+    finally:
+        replica.resume_replay()
+
+
+def test_a_warning_that_only_looks_like_a_servers_end(lagging, own_cluster):
+    own_cluster.primary.execute("CREATE FUNCTION cry_wolf() RETURNS int STABLE LANGUAGE plpgsql AS "
+                                "$$BEGIN RAISE WARNING 'wolf' USING ERRCODE = '57P02'; RETURN 1; END$$;"
+                                "CREATE FUNCTION sheep() RETURNS int STABLE LANGUAGE sql AS 'SELECT 1'")
+    own_cluster.wait_caught_up()
+    with wired(lagging) as wire:
+        def is_known():
+            wire.ask(query("DISCARD ALL"))
+            wire.ask(query("SELECT sheep()"))
+            return rows(wire.ask(query("SHOW seawall.node"))) == [[b"pg2"]]
+        wait_until(is_known, 20, "the catalog to be read")
+        for ask in (query("SELECT cry_wolf()"), parse("", "SELECT cry_wolf()") + run() + sync()):
+            assert rows(wire.ask(ask)) == [[b"1"]]
