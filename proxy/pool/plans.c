@@ -111,6 +111,11 @@ void sw_plans_retire(struct sw_plans *plans, struct sw_plan *plan)
 	retire(plans, kept_of(plan));
 }
 
+bool sw_plan_is_retired(const struct sw_plan *plan)
+{
+	return kept_of(plan)->is_retired;
+}
+
 void sw_plans_spoil(struct sw_plans *plans, struct sw_plan *plan)
 {
 	plan->is_stale = true;

@@ -51,6 +51,7 @@ struct sw_plan *sw_plans_get(struct sw_plans *plans, const struct sw_plan_key *k
 void sw_plan_fix_types(struct sw_plan *plan, const uint8_t *types, uint16_t type_count);
 /* Nobody new gets it: what it means may have changed. */
 void sw_plans_retire(struct sw_plans *plans, struct sw_plan *plan);
+bool sw_plan_is_retired(const struct sw_plan *plan); /* also where it was spoiled */
 /* Its rows have changed: nobody new gets it, and whoever was told of them has to hear of it. */
 void sw_plans_spoil(struct sw_plans *plans, struct sw_plan *plan);
 /* The plan in place of a retired or spoiled one; a reference. */

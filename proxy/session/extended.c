@@ -139,7 +139,7 @@ static void send_named_parse(struct sw_session *session, struct sw_unit *unit, s
 	struct sw_plan *known = sw_plan_names_find(&session->plans, name);
 	char sw_name[SW_PLAN_NAME_MAX];
 
-	if (known && !(unit->is_again && (known == plan || known->is_stale))) {
+	if (known && !(unit->is_again && (known == plan || sw_plan_is_retired(known)))) {
 		/* A server would refuse the second of that name, so let it: with a name that it has. */
 		if (!sw_plan_set_has(&session->server->plans, known))
 			prepare(session, unit, known, SW_EXPECT_OWN_PARSE, NULL);

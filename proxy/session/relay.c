@@ -276,7 +276,8 @@ static void note_failure(struct sw_session *session, struct sw_unit *unit, const
 	if (!expect)
 		return;
 	/* The types that clients were told may be none that it can have any more: who prepares it again shall hear of others. */
-	if (expect->plan && strncmp(fields->sqlstate, "42", 2) == 0 && !is_from_within(fields))
+	if (expect->plan && expect->kind != SW_EXPECT_SECOND_PARSE && strncmp(fields->sqlstate, "42", 2) == 0 &&
+		!is_from_within(fields))
 		sw_plans_retire(session->engine->plans, expect->plan);
 	note_names(session, unit, expect);
 	if (expect->kind == SW_EXPECT_PARSE && expect->is_unnamed) {

@@ -450,3 +450,20 @@ def test_a_warning_that_only_looks_like_a_servers_end(lagging, own_cluster):
         wait_until(is_known, 20, "the catalog to be read")
         for ask in (query("SELECT cry_wolf()"), parse("", "SELECT cry_wolf()") + run() + sync()):
             assert rows(wire.ask(ask)) == [[b"1"]]
+
+
+def test_T57_a_statement_that_fails_on_a_replica_behind_its_parse_runs_on_the_primary(lagging, own_cluster):
+    replica = own_cluster.standbys[0]
+    own_cluster.primary.execute("CREATE TABLE moved (id int); GRANT ALL ON moved TO PUBLIC; INSERT INTO moved VALUES (1)")
+    own_cluster.wait_caught_up()
+    with wired(lagging) as first, wired(lagging) as wire:
+        assert sqlstates(first.ask(parse("s", "SELECT id FROM moved"), run("s"), sync())) == []
+        own_cluster.primary.execute("ALTER TABLE moved RENAME TO elsewhere")
+        own_cluster.wait_caught_up()
+        replica.pause_replay()
+        own_cluster.primary.execute("ALTER TABLE elsewhere RENAME TO moved")
+        try:
+            messages = wire.ask(parse("s", "SELECT id FROM moved"), run("s"), sync())
+            assert kinds(messages) == "12DCZ" and rows(messages) == [[b"1"]]
+        finally:
+            replica.resume_replay()
