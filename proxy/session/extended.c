@@ -159,7 +159,8 @@ static void send_named_parse(struct sw_session *session, struct sw_unit *unit, s
 
 static bool is_ours(const struct sw_session *session, const struct sw_plan *plan)
 {
-	return plan && session->txn_status != 'E' && sw_lookahead_is_lone_deallocate(plan->statement) && sw_local_is_deallocate(session, plan->statement);
+	return plan && session->txn_status != 'E' && sw_lookahead_is_lone_deallocate(plan->statement) &&
+	       sw_local_is_deallocate(session, plan->statement);
 }
 
 static void expect_own_parse(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan, const char *name)

@@ -84,7 +84,8 @@ struct sw_plan *sw_session_plan(struct sw_session *session, const char *text, co
 {
 	/* What is prepared under settings or tables that only this session knows, perhaps only so far, is nobody else's. */
 	uint32_t flags = session->unit ? session->unit->flags : 0;
-	bool is_private = session->touched || session->has_passing || session->pins || session->has_ddl || flags & (SW_V_PASSING | SW_V_DDL);
+	bool is_private = session->touched || session->has_passing || session->pins || session->has_ddl ||
+			  flags & (SW_V_PASSING | SW_V_DDL);
 	int64_t ddl_ns = session->has_ddl ? INT64_MAX :
 					    sw_board_ddl_ns(session->engine->board, SW_DDL_FUNCTIONS, session->database->ddl_slot);
 	/* Of what others change nobody tells: what clients were told of types lives no longer than a server connection. */

@@ -346,8 +346,8 @@ size_t sw_extended_consume(struct sw_session *session, const uint8_t *bytes, siz
 /* extended.c: does it belong to a batch, or end one? */
 bool sw_extended_has(char type);
 /*
- * extended.c, for what is being built: Close of plans that the server connection is to give up for another. NULL: not in a unit,
- * whose answers have to be expected.
+ * extended.c, for what is being built: Close of plans that the server connection is to give up for another. NULL: not in a
+ * unit, whose answers have to be expected.
  */
 void sw_extended_make_room(struct sw_session *session, struct sw_unit *unit);
 /* extended.c, for what is being built: Parse of a plan, with the types that clients were told. */
