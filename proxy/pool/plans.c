@@ -1,7 +1,7 @@
 /*
  * Plans, the sets of them on server connections, and clients' names for them. Runs on the worker's thread.
- * Invariant: a plan is in the table while it has a reference and is not retired; uthash keeps entries in order of insertion, which makes the
- * first entry of a set the one used longest ago.
+ * Invariant: a plan is in the table while it has a reference and is not retired; uthash keeps entries in order of insertion,
+ * which makes the first entry of a set the one used longest ago.
  */
 #include "proxy/pool/plans.h"
 
@@ -121,6 +121,16 @@ void sw_plan_fix_types(struct sw_plan *plan, const uint8_t *types, uint16_t type
 	plan->told_types = sw_mem_alloc((size_t)type_count * 4);
 	memcpy(plan->told_types, types, (size_t)type_count * 4);
 	plan->told_type_count = type_count;
+}
+
+void sw_plans_retire(struct sw_plans *plans, struct sw_plan *plan)
+{
+	retire(plans, kept_of(plan));
+}
+
+bool sw_plan_is_retired(const struct sw_plan *plan)
+{
+	return kept_of(plan)->is_retired;
 }
 
 void sw_plans_spoil(struct sw_plans *plans, struct sw_plan *plan)
@@ -294,6 +304,23 @@ void sw_plan_names_remove(struct sw_plan_names *names, struct sw_plans *plans, c
 
 	if (named)
 		drop_named(names, plans, named);
+}
+
+const char *sw_plan_names_of(const struct sw_plan_names *names, const struct sw_plan *plan)
+{
+	for (const struct sw_named_plan *named = names->named; named; named = named->hh.next)
+		if (named->plan == plan)
+			return named->name;
+	return NULL;
+}
+
+void sw_plan_names_remove_plan(struct sw_plan_names *names, struct sw_plans *plans, const struct sw_plan *plan)
+{
+	struct sw_named_plan *named, *after;
+
+	HASH_ITER(hh, names->named, named, after)
+		if (named->plan == plan)
+			drop_named(names, plans, named);
 }
 
 void sw_plan_names_replace(struct sw_plan_names *names, struct sw_plans *plans, struct sw_plan *plan, struct sw_plan *by)

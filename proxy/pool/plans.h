@@ -49,9 +49,12 @@ struct sw_plan *sw_plans_get(struct sw_plans *plans, const struct sw_plan_key *k
 	uint16_t type_count, int64_t older_ns);
 /* A client was told these types (4 bytes each): from now on they hold, like those of a statement that was prepared once. */
 void sw_plan_fix_types(struct sw_plan *plan, const uint8_t *types, uint16_t type_count);
+/* Nobody new gets it: what it means may have changed. */
+void sw_plans_retire(struct sw_plans *plans, struct sw_plan *plan);
+bool sw_plan_is_retired(const struct sw_plan *plan); /* also where it was spoiled */
 /* Its rows have changed: nobody new gets it, and whoever was told of them has to hear of it. */
 void sw_plans_spoil(struct sw_plans *plans, struct sw_plan *plan);
-/* The plan in place of a spoiled one; a reference. */
+/* The plan in place of a retired or spoiled one; a reference. */
 struct sw_plan *sw_plans_successor(struct sw_plans *plans, const struct sw_plan *plan);
 struct sw_plan *sw_plan_ref(struct sw_plan *plan);
 void sw_plan_unref(struct sw_plans *plans, struct sw_plan *plan); /* takes NULL */
@@ -81,6 +84,10 @@ struct sw_plan_names {
 struct sw_plan *sw_plan_names_find(const struct sw_plan_names *names, const char *name);
 void sw_plan_names_set(struct sw_plan_names *names, struct sw_plans *plans, const char *name, struct sw_plan *plan);
 void sw_plan_names_remove(struct sw_plan_names *names, struct sw_plans *plans, const char *name);
+/* One of a plan's names, NULL where none. */
+const char *sw_plan_names_of(const struct sw_plan_names *names, const struct sw_plan *plan);
+/* Removes all of a plan's names. */
+void sw_plan_names_remove_plan(struct sw_plan_names *names, struct sw_plans *plans, const struct sw_plan *plan);
 /* Whatever is a name of one plan becomes a name of the other. */
 void sw_plan_names_replace(struct sw_plan_names *names, struct sw_plans *plans, struct sw_plan *plan, struct sw_plan *by);
 uint32_t sw_plan_names_count(const struct sw_plan_names *names);

@@ -399,6 +399,10 @@ static void on_message(struct sw_server *server, char type, const uint8_t *body,
 		if (server->round)
 			collect_row(server->round, body, len);
 		return;
+	case '1':
+		if (server->round)
+			server->round->has_parsed = true;
+		return;
 	case 'T':
 	case 'n':
 		if (server->round)
@@ -412,7 +416,7 @@ static void on_message(struct sw_server *server, char type, const uint8_t *body,
 			end_round(server);
 		return;
 	default:
-		return; /* 1 2 3 C I s t of a round */
+		return; /* 2 3 C I s t of a round */
 	}
 }
 

@@ -57,6 +57,7 @@ enum sw_server_end {
 /* What a round brought: at most SW_ROUND_BYTES_MAX of rows. */
 struct sw_round {
 	bool has_failed;
+	bool has_parsed;      /* a Parse has succeeded */
 	char sqlstate[6];
 	char message[256];
 	uint64_t shape;       /* of what was described last (sw_row_shape); 0 = nothing */
@@ -93,7 +94,7 @@ struct sw_server {
 	struct sw_settings *facts;      /* what it has reported and nobody changes (server_version, …) */
 	struct sw_plan_set plans;
 	uint64_t written_by;            /* number of the session that wrote on it last: currval and lastval are its (T7) */
-	uint64_t unnamed_of;            /* serial of the session whose unnamed statement it holds; 0 = none */
+	uint64_t unnamed;               /* which unnamed statement it holds (session->unnamed_serial); 0 = none that is known */
 	struct sw_buf partial;          /* the beginning of a message whose end has not arrived */
 	size_t pass;                    /* bytes of the present message that only pass */
 	uint32_t pid, secret;           /* for CancelRequest */

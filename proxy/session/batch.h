@@ -63,11 +63,15 @@ static inline bool sw_batch_is_too_long(const struct sw_batch_message *message)
 	return sw_input_is_too_long((uint8_t)message->type, message->total);
 }
 
+/* What a server is told in place of a name that the session does not have. */
+#define SW_UNKNOWN_NAME "?%.60s"
+
 /* What the messages up to Sync or Flush are; their effects are in the session's unit. */
 struct sw_lookahead {
 	bool has_sync, has_flush, is_broken;
 	bool is_prepare_only;         /* no Bind, no Execute */
 	bool has_named;               /* it speaks of a named statement */
+	bool has_other_portal;        /* it speaks of a portal that its last Bind has not made */
 	uint32_t blind_count;         /* Binds that no Describe follows at once */
 	size_t bytes;                 /* looked at, whole messages */
 	uint32_t statement_count, local_count, setting_count;

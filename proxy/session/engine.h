@@ -109,6 +109,7 @@ struct sw_engine {
 	struct sw_list waiting_primary;   /* sessions that wait until there is a primary, oldest first */
 	struct sw_list refusals;          /* held back (refuse.c), the one that is due first at the front */
 	uv_timer_t refusal_timer;         /* armed while refusals is not empty */
+	uint64_t unnamed_serial;          /* given last */
 	struct sw_unit *spare_units;      /* for the next units of work, so that the hot path allocates none */
 	struct sw_quota *clients;         /* shared: all clients of the process */
 	struct sw_quota *primary_reads;   /* shared: reads on the primary in place of replicas */

@@ -29,6 +29,18 @@ static void break_protocol(struct sw_session *session, const char *what)
 
 /* ---- sending */
 
+/* The client has, or will have, another unnamed statement, or none. */
+static void expect_unnamed(struct sw_session *session, struct sw_unit *unit, enum sw_expect_kind kind, struct sw_plan *plan)
+{
+	struct sw_expect *expect;
+
+	sw_unit_expect(unit, kind, plan, NULL);
+	expect = sw_unit_last_expected(unit);
+	expect->is_unnamed = true;
+	expect->before = session->unnamed ? sw_plan_ref(session->unnamed) : NULL;
+	sw_session_set_unnamed(session, plan);
+}
+
 static struct sw_buf *out_of(struct sw_session *session)
 {
 	return &session->engine->assembly;
@@ -64,31 +76,20 @@ static void send_renamed(struct sw_session *session, const struct sw_batch_messa
 	session->pass = message->total - message->len;
 }
 
-/* The server will speak of 'theirs' where the client knows the statement as 'ours'. */
-static void note_rename(struct sw_unit *unit, const char *theirs, const char *ours)
-{
-	size_t theirs_len = strnlen(theirs, sizeof(unit->their_name) - 1), ours_len = strnlen(ours, sizeof(unit->our_name) - 1);
-
-	memcpy(unit->their_name, theirs, theirs_len);
-	unit->their_name[theirs_len] = '\0';
-	memcpy(unit->our_name, ours, ours_len);
-	unit->our_name[ours_len] = '\0';
-}
-
-uint32_t sw_extended_make_room(struct sw_session *session)
+void sw_extended_make_room(struct sw_session *session, struct sw_unit *unit)
 {
 	struct sw_plan_set *set = &session->server->plans;
 	char name[SW_PLAN_NAME_MAX];
-	uint32_t count = 0;
 
-	for (; sw_plan_set_count(set) >= session->engine->config->max_prepared_statements; count++) {
+	while (sw_plan_set_count(set) >= session->engine->config->max_prepared_statements) {
 		struct sw_plan *oldest = sw_plan_set_oldest(set);
 
 		sw_plan_name(oldest, name);
 		sw_msg_close_statement(out_of(session), name);
+		if (unit)
+			sw_unit_expect(unit, SW_EXPECT_OWN_CLOSE, oldest, NULL);
 		sw_plan_set_remove(set, session->engine->plans, oldest);
 	}
-	return count;
 }
 
 void sw_extended_add_parse(struct sw_session *session, const char *name, const struct sw_plan *plan)
@@ -107,8 +108,7 @@ static void prepare(struct sw_session *session, struct sw_unit *unit, struct sw_
 {
 	char name[SW_PLAN_NAME_MAX];
 
-	for (uint32_t closed = sw_extended_make_room(session); closed > 0; closed--)
-		sw_unit_expect(unit, SW_EXPECT_OWN_CLOSE, NULL, NULL);
+	sw_extended_make_room(session, unit);
 	sw_plan_name(plan, name);
 	sw_extended_add_parse(session, name, plan);
 	sw_plan_set_add(&session->server->plans, plan);
@@ -119,25 +119,19 @@ static void prepare_unnamed(struct sw_session *session, struct sw_unit *unit)
 {
 	struct sw_plan *plan = session->unnamed;
 
-	if (session->server->unnamed_of == session->number)
+	if (session->server->unnamed == session->unnamed_serial)
 		return;
 	if (plan) {
 		sw_extended_add_parse(session, "", plan);
 		sw_unit_expect(unit, SW_EXPECT_OWN_PARSE, plan, NULL);
-		unit->expects[(unit->expect_first + unit->expect_count - 1) & (unit->expect_size - 1)].is_unnamed = true;
-		session->server->unnamed_of = session->number;
+		sw_unit_last_expected(unit)->is_unnamed = true;
+		session->server->unnamed = session->unnamed_serial;
 	} else {
 		/* The client has none; what another left there must not serve instead. */
 		sw_msg_close_statement(out_of(session), "");
 		sw_unit_expect(unit, SW_EXPECT_OWN_CLOSE, NULL, NULL);
-		session->server->unnamed_of = 0;
+		session->server->unnamed = 0;
 	}
-}
-
-static void set_unnamed(struct sw_session *session, struct sw_plan *plan)
-{
-	sw_plan_unref(session->engine->plans, session->unnamed);
-	session->unnamed = plan ? sw_plan_ref(plan) : NULL;
 }
 
 static void send_named_parse(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan, const char *name)
@@ -145,14 +139,13 @@ static void send_named_parse(struct sw_session *session, struct sw_unit *unit, s
 	struct sw_plan *known = sw_plan_names_find(&session->plans, name);
 	char sw_name[SW_PLAN_NAME_MAX];
 
-	if (known && !(unit->is_again && (known == plan || known->is_stale))) {
+	if (known && !(unit->is_again && (known == plan || sw_plan_is_retired(known)))) {
 		/* A server would refuse the second of that name, so let it: with a name that it has. */
 		if (!sw_plan_set_has(&session->server->plans, known))
 			prepare(session, unit, known, SW_EXPECT_OWN_PARSE, NULL);
 		sw_plan_name(known, sw_name);
-		note_rename(unit, sw_name, name);
 		sw_msg_parse(out_of(session), sw_name, plan->statement->text, plan->types, plan->type_count);
-		sw_unit_expect(unit, SW_EXPECT_PARSE, NULL, NULL);
+		sw_unit_expect(unit, SW_EXPECT_SECOND_PARSE, known, name);
 		return;
 	}
 	if (sw_plan_set_has(&session->server->plans, plan))
@@ -166,19 +159,18 @@ static void send_named_parse(struct sw_session *session, struct sw_unit *unit, s
 
 static bool is_ours(const struct sw_session *session, const struct sw_plan *plan)
 {
-	return plan && sw_lookahead_is_lone_deallocate(plan->statement) && sw_local_is_deallocate(session, plan->statement);
+	return plan && session->txn_status != 'E' && sw_lookahead_is_lone_deallocate(plan->statement) &&
+	       sw_local_is_deallocate(session, plan->statement);
 }
 
 static void expect_own_parse(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan, const char *name)
 {
-	sw_unit_expect(unit, SW_EXPECT_FAKE_PARSE, plan, *name ? name : NULL);
-	if (*name)
-		sw_plan_names_set(&session->plans, session->engine->plans, name, plan);
-	else
-		set_unnamed(session, plan);
-	/* What the server has as its unnamed statement is not this one. */
-	if (*name == '\0')
-		session->server->unnamed_of = 0;
+	if (*name == '\0') {
+		expect_unnamed(session, unit, SW_EXPECT_FAKE_PARSE, plan);
+		return;
+	}
+	sw_unit_expect(unit, SW_EXPECT_FAKE_PARSE, plan, name);
+	sw_plan_names_set(&session->plans, session->engine->plans, name, plan);
 }
 
 static struct sw_plan *plan_named(const struct sw_session *session, const char *name)
@@ -231,16 +223,14 @@ static bool send_parse(struct sw_session *session, struct sw_unit *unit, const s
 		return false;
 	}
 	plan = sw_session_plan(session, text, types, type_count);
-	if (is_ours(session, plan)) {
+	if (is_ours(session, plan) && !(*name && sw_plan_names_find(&session->plans, name))) {
 		expect_own_parse(session, unit, plan, name);
 	} else if (*name) {
 		send_named_parse(session, unit, plan, name);
 	} else {
 		send_raw(session, message);
-		sw_unit_expect(unit, SW_EXPECT_PARSE, plan, NULL);
-		unit->expects[(unit->expect_first + unit->expect_count - 1) & (unit->expect_size - 1)].is_unnamed = true;
-		set_unnamed(session, plan);
-		session->server->unnamed_of = session->number;
+		expect_unnamed(session, unit, SW_EXPECT_PARSE, plan);
+		session->server->unnamed = session->unnamed_serial;
 	}
 	sw_plan_unref(session->engine->plans, plan);
 	return true;
@@ -259,26 +249,28 @@ static struct sw_plan *usable_plan(struct sw_session *session, const char *name)
 	return successor;
 }
 
-static void set_named(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan)
+static void set_bound(struct sw_session *session, struct sw_unit *unit, struct sw_plan *plan)
 {
 	if (plan)
 		sw_plan_ref(plan);
-	sw_plan_unref(session->engine->plans, unit->named);
-	unit->named = plan;
+	sw_plan_unref(session->engine->plans, unit->bound);
+	unit->bound = plan;
 }
 
-/* Bind, Describe 'S' and Close 'S' speak of a statement by the client's name, which starts at body[at]. */
-static void send_about_statement(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message, size_t at,
-	const char *name)
+/*
+ * Bind and Describe 'S' speak of a statement by the client's name, which starts at body[at]. The plan, where it is a named
+ * one.
+ */
+static struct sw_plan *send_about_statement(struct sw_session *session, struct sw_unit *unit,
+	const struct sw_batch_message *message, size_t at, const char *name)
 {
 	struct sw_plan *plan = *name ? usable_plan(session, name) : NULL;
 	char theirs[SW_NAME_MAX + 8];
 
-	set_named(session, unit, plan);
 	if (*name == '\0') {
 		prepare_unnamed(session, unit);
 		send_raw(session, message);
-		return;
+		return NULL;
 	}
 	if (plan) {
 		if (!sw_plan_set_has(&session->server->plans, plan))
@@ -286,40 +278,34 @@ static void send_about_statement(struct sw_session *session, struct sw_unit *uni
 		sw_plan_name(plan, theirs);
 	} else if (session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN) && !sw_plan_name_is_ours(name)) {
 		send_raw(session, message); /* the session's own server connection knows it from elsewhere */
-		return;
+		return NULL;
 	} else {
-		snprintf(theirs, sizeof(theirs), "?%.60s", name); /* no server knows it: the error is the server's */
+		snprintf(theirs, sizeof(theirs), SW_UNKNOWN_NAME, name); /* no server knows it: the error is the server's */
 	}
-	note_rename(unit, theirs, name);
 	send_renamed(session, message, at, strlen(name), theirs);
+	return plan;
 }
 
 static void send_bind(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
 {
 	struct sw_reader body = sw_batch_body(message);
 	const char *portal = sw_read_text(&body), *name = sw_read_text(&body);
+	struct sw_plan *plan;
 
 	if (bind_own(session, unit, portal, name)) {
 		session->pass_over = message->total - message->len;
 		return;
 	}
-	send_about_statement(session, unit, message, strlen(portal) + 1, name);
-	unit->is_last_portal_unnamed = *portal == '\0';
-	sw_unit_expect(unit, SW_EXPECT_BIND, NULL, NULL);
+	plan = send_about_statement(session, unit, message, strlen(portal) + 1, name);
+	if (*portal == '\0')
+		set_bound(session, unit, plan);
+	sw_unit_expect(unit, SW_EXPECT_BIND, plan, plan || *name == '\0' ? NULL : name);
 }
 
-/* The plan whose shape the answer of a Describe tells, where that is not known yet. */
-static struct sw_plan *told_of(const struct sw_session *session, const struct sw_unit *unit, bool is_statement, const char *name)
+/* Does the answer of a Describe tell something of the plan that is not known yet? */
+static bool is_news(const struct sw_session *session, const struct sw_plan *plan, bool is_statement)
 {
-	struct sw_plan *plan = unit->named;
-
-	if (is_statement && *name == '\0')
-		return session->unnamed;
-	if (!is_statement && (*name || !unit->is_last_portal_unnamed))
-		return NULL;
-	if (!plan || (sw_plan_set_is_checked(&session->server->plans, plan) && !(is_statement && !plan->told_types)))
-		return NULL;
-	return plan;
+	return !sw_plan_set_is_checked(&session->server->plans, plan) || (is_statement && !plan->told_types);
 }
 
 static void send_describe(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
@@ -327,16 +313,21 @@ static void send_describe(struct sw_session *session, struct sw_unit *unit, cons
 	struct sw_reader body = sw_batch_body(message);
 	bool is_statement = sw_read_u8(&body) == 'S';
 	const char *name = sw_read_text(&body);
+	struct sw_plan *plan = *name ? NULL : unit->bound;
+	bool is_unnamed = is_statement && *name == '\0';
 
 	if (is_statement ? is_ours(session, plan_named(session, name)) : is_own_portal(unit, name)) {
 		sw_unit_expect(unit, is_statement ? SW_EXPECT_FAKE_NO_ROWS : SW_EXPECT_FAKE_NO_DATA, NULL, NULL);
 		return;
 	}
 	if (is_statement)
-		send_about_statement(session, unit, message, 1, name);
+		plan = send_about_statement(session, unit, message, 1, name);
 	else
 		send_raw(session, message);
-	sw_unit_expect(unit, SW_EXPECT_DESCRIBE, told_of(session, unit, is_statement, name), NULL);
+	sw_unit_expect(unit, SW_EXPECT_DESCRIBE, is_unnamed ? session->unnamed : plan,
+		is_statement && !is_unnamed && !plan ? name : NULL);
+	sw_unit_last_expected(unit)->is_unnamed = is_unnamed;
+	sw_unit_last_expected(unit)->is_told = is_unnamed ? session->unnamed != NULL : plan && is_news(session, plan, is_statement);
 }
 
 static void send_execute(struct sw_session *session, struct sw_unit *unit, const struct sw_batch_message *message)
@@ -345,6 +336,7 @@ static void send_execute(struct sw_session *session, struct sw_unit *unit, const
 
 	if (is_own_portal(unit, sw_read_text(&body))) {
 		sw_unit_expect(unit, SW_EXPECT_FAKE_DEALLOCATE, unit->own_portal, NULL);
+		forget_own_portal(session, unit); /* it can be run once */
 		return;
 	}
 	send_raw(session, message);
@@ -357,24 +349,19 @@ static void send_close(struct sw_session *session, struct sw_unit *unit, const s
 	struct sw_reader body = sw_batch_body(message);
 	bool is_statement = sw_read_u8(&body) == 'S';
 	const char *name = sw_read_text(&body);
+	struct sw_plan *plan = is_statement && *name ? sw_plan_names_find(&session->plans, name) : NULL;
 
-	if (is_statement && *name && !(session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN))) {
+	if (plan || (is_statement && *name && !(session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN)))) {
 		/* The plan stays on the server connection, for whoever prepares it next. */
+		sw_unit_expect(unit, SW_EXPECT_FAKE_CLOSE, plan, name);
 		sw_plan_names_remove(&session->plans, session->engine->plans, name);
-		sw_unit_expect(unit, SW_EXPECT_FAKE_CLOSE, NULL, NULL);
 		return;
-	}
-	if (is_statement && *name && sw_plan_names_find(&session->plans, name)) {
-		sw_plan_names_remove(&session->plans, session->engine->plans, name);
-		sw_unit_expect(unit, SW_EXPECT_FAKE_CLOSE, NULL, NULL);
-		return;
-	}
-	if (is_statement && *name == '\0') {
-		set_unnamed(session, NULL);
-		session->server->unnamed_of = 0;
 	}
 	send_raw(session, message);
-	sw_unit_expect(unit, SW_EXPECT_CLOSE, NULL, NULL);
+	if (is_statement && *name == '\0')
+		expect_unnamed(session, unit, SW_EXPECT_CLOSE, NULL);
+	else
+		sw_unit_expect(unit, SW_EXPECT_CLOSE, NULL, NULL);
 }
 
 /* The names at its head must be there and well-formed before a message is sent. */
@@ -504,7 +491,7 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 			return send_parse(session, unit, message);
 		send_raw(session, message);
 		sw_unit_expect(unit, SW_EXPECT_PARSE, NULL, NULL);
-		session->server->unnamed_of = 0;
+		session->server->unnamed = 0;
 		break;
 	case 'B':
 		send_bind(session, unit, message);
@@ -598,7 +585,7 @@ static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t
 		unit->is_read = false;
 	if (seen.is_broken) {
 		break_protocol(session, "malformed extended query message");
-	} else if (unit->is_whole && seen.local_count == seen.statement_count &&
+	} else if (unit->is_whole && !seen.has_other_portal && seen.local_count == seen.statement_count &&
 		   (seen.statement_count > 0 || seen.bytes == SW_HEADER_BYTES || session->is_console)) {
 		is_local = true; /* also a lone Sync */
 	} else if (seen.setting_count > 0) {

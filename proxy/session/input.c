@@ -55,13 +55,13 @@ struct sw_statement *sw_session_statement(struct sw_session *session, const char
 }
 
 /*
- * Parse reads literals of dates, times, money and arrays as these settings say, and the text itself: a plan that was made
- * under others is another plan. search_path is not among them: the server looks names up again when that has changed.
+ * Parse reads literals of dates, times, money and arrays as these settings say, and the text itself, and names mean what
+ * they mean under search_path, to this user: a plan that was made under others is another plan.
  */
 static struct sw_settings *parse_vars(struct sw_session *session)
 {
 	static const char *const names[] = {"array_nulls", "backslash_quote", "client_encoding", "DateStyle", "IntervalStyle",
-		"lc_monetary", "standard_conforming_strings", "TimeZone", "timezone_abbreviations", "transform_null_equals",
+		"lc_monetary", "search_path", "standard_conforming_strings", "TimeZone", "timezone_abbreviations", "transform_null_equals",
 		"xmloption"};
 
 	if (session->parse_vars_of == session->vars)
@@ -76,22 +76,25 @@ static struct sw_settings *parse_vars(struct sw_session *session)
 		if (value)
 			sw_settings_change(&session->parse_vars, names[i], value);
 	}
+	sw_settings_change(&session->parse_vars, "session_authorization", session->user);
 	return session->parse_vars;
 }
 
 struct sw_plan *sw_session_plan(struct sw_session *session, const char *text, const uint8_t *types, uint16_t type_count)
 {
-	/* What is prepared under settings or tables that only this transaction knows, so far, is nobody else's. */
+	/* What is prepared under settings or tables that only this session knows, perhaps only so far, is nobody else's. */
 	uint32_t flags = session->unit ? session->unit->flags : 0;
-	bool is_private = session->touched || session->has_passing || session->pins & SW_PIN_SETTING || session->has_ddl ||
+	bool is_private = session->touched || session->has_passing || session->pins || session->has_ddl ||
 			  flags & (SW_V_PASSING | SW_V_DDL);
 	int64_t ddl_ns = session->has_ddl ? INT64_MAX :
 					    sw_board_ddl_ns(session->engine->board, SW_DDL_FUNCTIONS, session->database->ddl_slot);
+	/* Of what others change nobody tells: what clients were told of types lives no longer than a server connection. */
+	int64_t old_ns = sw_clock_ns() - session->engine->config->server_lifetime_us * SW_NS_PER_US;
 	struct sw_plan_key key = {.statement = sw_session_statement(session, text, strlen(text)),
 		.settings = parse_vars(session),
 		.owner = is_private ? session->number : 0};
 
-	return sw_plans_get(session->engine->plans, &key, types, type_count, ddl_ns);
+	return sw_plans_get(session->engine->plans, &key, types, type_count, ddl_ns > old_ns ? ddl_ns : old_ns);
 }
 
 /* A simple query is not kept: only its verdict counts, but for the console's, which is the text. */
@@ -106,9 +109,8 @@ struct sw_statement *sw_session_query(struct sw_session *session, const char *te
 
 void sw_session_forget_unnamed(struct sw_session *session)
 {
-	session->server->unnamed_of = 0;
-	sw_plan_unref(session->engine->plans, session->unnamed);
-	session->unnamed = NULL;
+	session->server->unnamed = 0;
+	sw_session_set_unnamed(session, NULL);
 }
 
 /* Passes what is there of a message to the server; the rest follows through session->pass. */

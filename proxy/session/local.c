@@ -110,10 +110,11 @@ bool sw_local_is_deallocate(const struct sw_session *session, const struct sw_st
 {
 	const struct sw_verdict *verdict = &statement->verdict;
 
-	if (!(verdict->flags & SW_V_DEALLOCATE) || verdict->flags & SW_V_MULTI ||
-		session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN))
+	if (!(verdict->flags & SW_V_DEALLOCATE) || verdict->flags & SW_V_MULTI)
 		return false;
-	return verdict->flags & SW_V_DEALLOCATE_ALL || sw_plan_names_find(&session->plans, verdict->names[0]);
+	if (verdict->flags & SW_V_DEALLOCATE_ALL)
+		return !(session->pins & (SW_PIN_PREPARE | SW_PIN_UNSEEN)); /* else the server may keep some, too */
+	return sw_plan_names_find(&session->plans, verdict->names[0]);
 }
 
 const char *sw_local_deallocate(struct sw_session *session, const struct sw_statement *statement)
@@ -245,6 +246,7 @@ bool sw_local_query(struct sw_session *session, struct sw_statement *statement)
 	if (!sw_local_is(session, statement) || session->unit)
 		return false;
 	session->queries++;
+	sw_session_set_unnamed(session, NULL);
 	if (session->is_console) {
 		ask_console(session, statement->text);
 		return true;
@@ -294,13 +296,22 @@ static void on_parse(struct batch *batch, struct sw_reader *body)
 	struct sw_session *session = batch->session;
 	struct sw_plans *plans = session->engine->plans;
 	const char *name = sw_read_text(body), *text = sw_read_text(body);
-	struct sw_plan *plan = sw_session_plan(session, text, NULL, 0);
+	struct sw_plan *plan;
 
+	if (*name && sw_plan_names_find(&session->plans, name)) {
+		char message[SW_NAME_MAX + 40];
+
+		snprintf(message, sizeof(message), "prepared statement \"%.*s\" already exists", SW_NAME_MAX, name);
+		sw_msg_problem(&session->engine->assembly,
+			&(struct sw_problem){.severity = "ERROR", .sqlstate = "42P05", .message = message});
+		batch->has_failed = true;
+		return;
+	}
+	plan = sw_session_plan(session, text, NULL, 0);
 	if (*name) {
 		sw_plan_names_set(&session->plans, plans, name, plan);
 	} else {
-		sw_plan_unref(plans, session->unnamed);
-		session->unnamed = sw_plan_ref(plan);
+		sw_session_set_unnamed(session, plan);
 	}
 	sw_plan_unref(plans, plan);
 	sw_msg_end(&session->engine->assembly, sw_msg_begin(&session->engine->assembly, '1'));

@@ -19,6 +19,7 @@ static struct sw_statement unknown_statement = {
 struct scan {
 	struct sw_lookahead *seen;
 	char last;                    /* type of the message before */
+	const char *portal;           /* that the last Bind has made; NULL = none */
 	struct {
 		const char *name;
 		struct sw_statement *statement;
@@ -80,6 +81,11 @@ static void scan_parse(struct sw_session *session, struct scan *scan, const stru
 	scan->parsed[scan->parsed_count++].statement = statement;
 }
 
+static void scan_portal(struct scan *scan, const char *portal)
+{
+	scan->seen->has_other_portal |= !scan->portal || strcmp(scan->portal, portal) != 0;
+}
+
 static void scan_message(struct sw_session *session, struct scan *scan, const struct sw_batch_message *message)
 {
 	struct sw_reader body = sw_batch_body(message);
@@ -90,7 +96,7 @@ static void scan_message(struct sw_session *session, struct scan *scan, const st
 		scan_parse(session, scan, message);
 		break;
 	case 'B':
-		sw_read_text(&body);
+		scan->portal = sw_read_text(&body);
 		name = sw_read_text(&body);
 		scan->seen->has_named |= *name != '\0';
 		scan->seen->is_prepare_only = false;
@@ -102,12 +108,18 @@ static void scan_message(struct sw_session *session, struct scan *scan, const st
 			name = sw_read_text(&body);
 			scan->seen->has_named |= *name != '\0';
 			scan_statement(session, scan, statement_named(session, scan, name));
-		} else if (scan->last == 'B') {
-			scan->seen->blind_count--;
+			break;
 		}
+		scan_portal(scan, sw_read_text(&body));
+		scan->seen->blind_count -= scan->last == 'B';
 		break;
 	case 'E':
+		scan_portal(scan, sw_read_text(&body));
 		scan->seen->is_prepare_only = false;
+		break;
+	case 'C':
+		if (sw_read_u8(&body) == 'P')
+			scan_portal(scan, sw_read_text(&body));
 		break;
 	case 'S':
 		scan->seen->has_sync = true;

@@ -49,7 +49,7 @@ static void on_answer(struct sw_server *server, struct sw_round *round, void *ar
 	const uint8_t *letters = sw_read_bytes(&rows, len);
 	uint32_t found = 0;
 
-	server->unnamed_of = 0;
+	server->unnamed = 0;
 	for (size_t i = 0; letters && i < ASKED_COUNT && i < len; i++)
 		found |= letters[i] == 't' ? asked[i] : 0;
 	if (!round->has_failed && letters && len == ASKED_COUNT)

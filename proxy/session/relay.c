@@ -12,7 +12,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
 #include "proxy/pool/settings.h"
-#include "proxy/session/session.h"
+#include "proxy/session/batch.h"
 #include "proxy/wire/reader.h"
 #include "router/verdicts.h"
 
@@ -115,7 +115,7 @@ void sw_relay_emit_fakes(struct sw_session *session)
 {
 	struct sw_unit *unit = session->unit;
 
-	if (!unit || unit->has_failed)
+	if (!unit || unit->has_failed || unit->is_retrying)
 		return;
 	/* While the unit may run again elsewhere nothing of its answer is told; they go before the server's first. */
 	if ((unit->may_retry || unit->may_heal) && sw_unit_expected_of_server(unit))
@@ -157,7 +157,7 @@ static bool meet_expectation(struct passage *passage, char type)
 /* ---- messages that are read */
 
 /* Errors of a replica after which a read may run elsewhere (T16, T54, T57); nothing of it has reached the client. */
-static bool is_worth_retrying(const char *sqlstate)
+bool sw_relay_is_worth_retrying(const char *sqlstate)
 {
 	static const char *const states[] = {"25006", "0A000", "55000", "40001", "42P01", "42703", "42883", "42704", "26000", "57P01",
 		"57P02", "57P03", "53200", "53300", "3D000", "XX000", "58030"};
@@ -188,6 +188,8 @@ static bool rename_in_error(struct passage *passage, const struct sw_fields *fie
 
 	if (unit->their_name[0] == '\0' || !strstr(fields->message, unit->their_name))
 		return false;
+	cut_run(passage, passage->at); /* what came before it in this read goes first */
+	passage->run = passage->at;
 	replace_name(message, sizeof(message), fields->message, unit->their_name, unit->our_name);
 	problem.message = message;
 	snprintf(problem.sqlstate, sizeof(problem.sqlstate), "%s", fields->sqlstate);
@@ -237,17 +239,54 @@ static bool heal_or_drop(struct sw_session *session, struct sw_server *server, b
 	struct sw_unit *unit = session->unit;
 
 	if (is_stale)
-		sw_plans_spoil(session->engine->plans, unit->named);
+		sw_plans_spoil(session->engine->plans, unit->faulty);
 	if (unit->may_heal && !(is_stale && unit->has_blind)) {
 		unit->is_healing = unit->is_retrying = true;
 		return true;
 	}
 	if (is_stale)
 		return false;
-	sw_plan_set_remove(&server->plans, session->engine->plans, unit->named);
+	sw_plan_set_remove(&server->plans, session->engine->plans, unit->faulty);
 	if (session->pins) /* it was the session itself that took it away */
-		sw_plan_names_remove(&session->plans, session->engine->plans, unit->our_name);
+		sw_plan_names_remove_plan(&session->plans, session->engine->plans, unit->faulty);
 	return false;
+}
+
+/* The server may speak of the statement by the name that it was told. */
+static void note_names(const struct sw_session *session, struct sw_unit *unit, const struct sw_expect *expect)
+{
+	const char *name = expect->name;
+
+	if (expect->is_unnamed || !(expect->plan || name))
+		return;
+	if (!name)
+		name = sw_plan_names_of(&session->plans, expect->plan);
+	if (expect->plan)
+		sw_plan_name(expect->plan, unit->their_name);
+	else
+		snprintf(unit->their_name, sizeof(unit->their_name), SW_UNKNOWN_NAME, name);
+	snprintf(unit->our_name, sizeof(unit->our_name), "%s", name ? name : "");
+}
+
+/* What the message that has failed leaves behind. */
+static void note_failure(struct sw_session *session, struct sw_unit *unit, const struct sw_fields *fields)
+{
+	struct sw_expect *expect = sw_unit_expected_of_server(unit);
+
+	if (!expect)
+		return;
+	/* The types that clients were told may be none that it can have any more: who prepares it again shall hear of others. */
+	if (expect->plan && expect->kind != SW_EXPECT_SECOND_PARSE && strncmp(fields->sqlstate, "42", 2) == 0 &&
+		!is_from_within(fields))
+		sw_plans_retire(session->engine->plans, expect->plan);
+	note_names(session, unit, expect);
+	if (expect->kind == SW_EXPECT_PARSE && expect->is_unnamed) {
+		sw_plan_unref(session->engine->plans, expect->before); /* it has taken away the one before */
+		expect->before = NULL;
+	}
+	if ((expect->kind == SW_EXPECT_BIND || expect->kind == SW_EXPECT_DESCRIBE) && !expect->is_unnamed && expect->plan &&
+		!unit->faulty)
+		unit->faulty = sw_plan_ref(expect->plan);
 }
 
 /* True where the client gets it. */
@@ -266,9 +305,10 @@ static bool on_error(struct passage *passage, const uint8_t *body, size_t len)
 	unit->has_failed = true;
 	unit->is_copy_in = false;
 	unit->was_refused = was_refused(unit, &fields);
-	if (unit->named && is_plan_fault(&fields) && heal_or_drop(session, passage->server, strcmp(fields.sqlstate, "0A000") == 0))
+	note_failure(session, unit, &fields);
+	if (unit->faulty && is_plan_fault(&fields) && heal_or_drop(session, passage->server, strcmp(fields.sqlstate, "0A000") == 0))
 		return false;
-	if (unit->may_retry && is_worth_retrying(fields.sqlstate)) {
+	if (unit->may_retry && sw_relay_is_worth_retrying(fields.sqlstate)) {
 		if (strcmp(fields.sqlstate, "25006") == 0 && unit->statement)
 			unit->statement->learned_primary = true;
 		unit->forced = strcmp(fields.sqlstate, "40001") == 0 ? SW_ROUTE_LOST : SW_ROUTE_REFUSED;
@@ -293,8 +333,11 @@ static bool on_notice(struct passage *passage, const uint8_t *body, size_t len)
 
 	if (!unit || !unit->may_retry || sw_fields_parse(body, len, &fields) != SW_OK)
 		return true;
-	unit->is_retrying = strncmp(fields.sqlstate, "57P0", 4) == 0;
-	return !unit->is_retrying;
+	if (strncmp(fields.sqlstate, "57P0", 4) != 0)
+		return true;
+	unit->excluded |= 1u << passage->server->pool->key.node; /* it need not end after all */
+	unit->is_retrying = true;
+	return false;
 }
 
 static bool on_parameter_status(struct passage *passage, const uint8_t *body, size_t len)
@@ -327,6 +370,9 @@ static bool on_message(struct passage *passage, char type, const uint8_t *body, 
 	case 'Z':
 		passage->ready = len == 1 ? (char)body[0] : '?';
 		return !(passage->session->unit && passage->session->unit->is_own_sync);
+	case 'C':
+		passage->session->unit->has_deallocated_all |= len > 0 && strcmp((const char *)body, "DEALLOCATE ALL") == 0;
+		return true;
 	default: /* read only where somebody wants it */
 		if (sw_shapes_want(passage->session, type))
 			sw_shapes_note(passage->session, type, body, len);
@@ -365,7 +411,7 @@ static bool is_read_whole(struct sw_session *session, char type, size_t total)
 	if (total > READ_WHOLE_MAX)
 		return false;
 	return (type == 'E' || type == 'N' || type == 'S' || type == 'Z' || type == '1' || type == '2' || type == '3') ||
-	       sw_shapes_want(session, type);
+	       (type == 'C' && session->unit && session->unit->flags & SW_V_DEALLOCATE_ALL) || sw_shapes_want(session, type);
 }
 
 /* ---- the passage */
@@ -508,7 +554,7 @@ static void on_healed(struct sw_server *server, struct sw_round *round, void *ar
 	struct sw_session *session = arg;
 
 	(void)round;
-	sw_plan_set_remove(&server->plans, session->engine->plans, session->unit->named);
+	sw_plan_set_remove(&server->plans, session->engine->plans, session->unit->faulty);
 	sw_unit_again(session);
 }
 
@@ -519,7 +565,7 @@ static void heal(struct sw_session *session, struct sw_server *server)
 	char name[SW_PLAN_NAME_MAX];
 
 	sw_unit_expect_nothing(session, session->unit);
-	sw_plan_name(session->unit->named, name);
+	sw_plan_name(session->unit->faulty, name);
 	sw_msg_close_statement(out, name);
 	sw_msg_sync(out);
 	session->state = SW_SESSION_ROUND;
@@ -568,6 +614,8 @@ static void on_data(struct sw_session *session, struct sw_server *server, const 
 		sw_server_close(server, SW_SERVER_END_PROTOCOL);
 		return;
 	}
+	if (server->pass == 0)
+		sw_relay_emit_fakes(session);
 	if (sw_stream_is_full(&session->stream))
 		sw_stream_stop(&server->stream);
 	if (passage.ready != 0)

@@ -281,6 +281,7 @@ static void attach(struct sw_session *session, struct sw_server *server)
 	int node = (int)server->pool->key.node;
 
 	session->server = server;
+	session->unit->asked_upto = 0;
 	sw_server_link(server, session);
 	session->engine->loads[node]++;
 	if (!server->is_primary)

@@ -346,6 +346,7 @@ void sw_session_accept(struct sw_engine *engine, uv_stream_t *listener)
 	session->state = SW_SESSION_STARTUP;
 	session->txn_status = 'I';
 	session->sticky = session->route.node = -1;
+	session->unnamed_serial = ++engine->unnamed_serial;
 	session->since_ns = session->active_ns = sw_clock_ns();
 	sw_list_init(&session->entry);
 	sw_list_init(&session->wait_entry);
@@ -394,7 +395,8 @@ void sw_session_cancel(struct sw_engine *engine, const struct sw_cancel_key *key
 		sw_unit_keep_problem(session->unit, &(struct sw_problem){.sqlstate = "57014",
 			.message = "canceling statement due to user request", .detail = "It was waiting for a server connection."});
 		sw_session_resume(session);
-	} else if (session->state == SW_SESSION_UNIT && session->server && session->server->state == SW_SERVER_LINKED) {
+	} else if (session->server && ((session->state == SW_SESSION_UNIT && session->server->state == SW_SERVER_LINKED) ||
+					      (session->state == SW_SESSION_ROUND && session->unit && session->unit->asked))) {
 		sw_server_cancel(session->server);
 	}
 }

@@ -69,6 +69,7 @@ enum sw_session_end {
 enum sw_expect_kind {
 	SW_EXPECT_PARSE,        /* '1' for the client */
 	SW_EXPECT_OWN_PARSE,    /* '1' of a Parse that Seawall put in */
+	SW_EXPECT_SECOND_PARSE, /* an error, since the name is taken */
 	SW_EXPECT_FAKE_PARSE,   /* nothing was sent: the client gets '1' in its turn */
 	SW_EXPECT_BIND,         /* '2' */
 	SW_EXPECT_DESCRIBE,     /* 'T' or 'n' (behind 't' where it is of a statement) */
@@ -85,9 +86,12 @@ enum sw_expect_kind {
 
 struct sw_expect {
 	uint8_t kind;
-	bool is_unnamed;        /* with PARSE: the unnamed statement */
-	struct sw_plan *plan;   /* with PARSE kinds: what is being prepared; with DESCRIBE: what is to be told of; a reference */
-	char *name;             /* with PARSE and FAKE_PARSE: the client's name for it; owned; NULL = unnamed */
+	bool is_unnamed;        /* it is of the unnamed statement */
+	bool is_told;           /* with DESCRIBE: its answer is to be noted (shapes.c) */
+	struct sw_plan *plan;   /* what is prepared, run, described or closed; a reference */
+	struct sw_plan *before; /* with PARSE kinds and CLOSE of the unnamed statement: the one before; a reference */
+	/* The client's name for it; owned; NULL = unnamed. Only with PARSE kinds and FAKE_CLOSE, and where no plan has it. */
+	char *name;
 };
 
 /* A problem that came up while the unit waited; told in its place in line. */
@@ -110,13 +114,15 @@ struct sw_unit {
 	int64_t started_ns, waiting_since_ns, deadline_ns;
 	enum sw_route_reason forced; /* not NONE: to the primary, for this reason */
 	size_t scanned;             /* bytes of the batch that were looked at ahead and are not sent yet */
-	char their_name[SW_NAME_MAX + 8], our_name[SW_NAME_MAX]; /* a statement as the server and as the client call it; "" = none */
+	char their_name[SW_NAME_MAX + 8]; /* what the server calls the statement that failed; "" = unknown */
+	char our_name[SW_NAME_MAX];       /* what the client calls it */
 	bool is_whole;              /* the batch was looked at up to its Sync */
 	bool is_again;              /* a second try */
 	bool is_extended, is_sent;  /* sent: its last message has gone to the server */
 	bool is_own_sync;           /* its last message is a Sync of Seawall's own: the client does not see ReadyForQuery */
 	bool is_prepare_only;       /* Parse, Describe and Close up to a Flush: nothing runs */
 	bool has_executed;          /* an Execute has gone to the server */
+	bool has_deallocated_all;   /* the server has told so */
 	bool is_awaited;            /* a query waits behind it for its answers */
 	bool has_named;             /* it speaks of a named statement */
 	bool has_blind;             /* it runs a statement without asking what its rows are */
@@ -135,8 +141,9 @@ struct sw_unit {
 	bool is_healing;            /* its plan is stale or gone: it will be prepared anew, then the unit runs again */
 	struct sw_plan *own_portal; /* DEALLOCATE that was bound, to the portal of that name; a reference; NULL = none */
 	char own_portal_name[SW_NAME_MAX];
-	struct sw_plan *named;      /* the named plan that it runs or describes; a reference; NULL = none */
-	bool is_last_portal_unnamed; /* that its last Bind made */
+	struct sw_plan *bound;      /* the named plan whose portal has no name; a reference; NULL = none */
+	struct sw_plan *faulty;     /* that the server has refused; a reference; NULL = none */
+	size_t asked_upto;          /* so many bytes of the batch need not be looked at again (shapes.c) */
 	struct sw_plan *asked;      /* whose rows the server is being asked for (shapes.c); a reference; NULL = none */
 	bool is_copy_in;            /* the server wants CopyData */
 	bool was_in_transaction;    /* when it began */
@@ -180,6 +187,7 @@ struct sw_session {
 	struct sw_settings *parse_vars, *parse_vars_of; /* those of vars that Parse depends on; NULL before the first */
 	struct sw_plan_names plans;
 	struct sw_plan *unnamed;      /* what its unnamed statement is (T62) */
+	uint64_t unnamed_serial;      /* of that; never used again, not even by another session */
 	char *begin;                  /* text of the BEGIN READ ONLY that opened the transaction on a replica, and of what was
 	                               * said after it; NULL = that is not all that was done in it (T14) */
 	struct sw_floor floor;
@@ -285,11 +293,14 @@ void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_sta
 void sw_unit_release(struct sw_session *session);
 void sw_unit_expect(struct sw_unit *unit, enum sw_expect_kind kind, struct sw_plan *plan, const char *name);
 struct sw_expect *sw_unit_expected(struct sw_unit *unit); /* the oldest, NULL where none */
+struct sw_expect *sw_unit_last_expected(struct sw_unit *unit); /* there is one */
 bool sw_expect_is_fake(const struct sw_expect *expect); /* Seawall answers it */
 /* The oldest that the server answers, NULL where none. */
 struct sw_expect *sw_unit_expected_of_server(struct sw_unit *unit);
 void sw_unit_expected_done(struct sw_session *session, struct sw_unit *unit);
 void sw_unit_expect_nothing(struct sw_session *session, struct sw_unit *unit);
+/* unit.c: another unnamed statement, or none. */
+void sw_session_set_unnamed(struct sw_session *session, struct sw_plan *plan);
 /* unit.c: ReadyForQuery has come and was forwarded. */
 void sw_unit_end(struct sw_session *session);
 /* unit.c: the unit runs again elsewhere; the session is ready and its request first in line. */
@@ -333,6 +344,8 @@ bool sw_sync_restore(struct sw_session *session, const struct sw_verdict *verdic
 
 /* relay.c: answers that Seawall gives in place of the server, where it is their turn. */
 void sw_relay_emit_fakes(struct sw_session *session);
+/* relay.c: may what a replica refuses with that error run elsewhere? */
+bool sw_relay_is_worth_retrying(const char *sqlstate);
 /* relay.c: the hooks of server.c. */
 extern const struct sw_server_hooks sw_relay_hooks;
 
@@ -340,8 +353,11 @@ extern const struct sw_server_hooks sw_relay_hooks;
 size_t sw_extended_consume(struct sw_session *session, const uint8_t *bytes, size_t len);
 /* extended.c: does it belong to a batch, or end one? */
 bool sw_extended_has(char type);
-/* extended.c, for what is being built: Close of plans that the server connection is to give up for another; how many. */
-uint32_t sw_extended_make_room(struct sw_session *session);
+/*
+ * extended.c, for what is being built: Close of plans that the server connection is to give up for another. NULL: not in a
+ * unit, whose answers have to be expected.
+ */
+void sw_extended_make_room(struct sw_session *session, struct sw_unit *unit);
 /* extended.c, for what is being built: Parse of a plan, with the types that clients were told. */
 void sw_extended_add_parse(struct sw_session *session, const char *name, const struct sw_plan *plan);
 

@@ -120,7 +120,7 @@ static void on_synced(struct sw_server *server, struct sw_round *round, void *ar
 	bool is_welcome = session->params == NULL;
 
 	session->state = is_welcome ? SW_SESSION_WELCOME : SW_SESSION_READY;
-	server->unnamed_of = 0;
+	server->unnamed = 0;
 	if (round->has_failed) {
 		struct sw_problem problem = {.severity = is_welcome ? "FATAL" : "ERROR", .message = round->message};
 
@@ -209,7 +209,7 @@ static void on_restored(struct sw_server *server, struct sw_round *round, void *
 	(void)round; /* where it has failed, so has the transaction */
 	session->state = SW_SESSION_READY;
 	session->txn_status = server->txn_status;
-	server->unnamed_of = 0;
+	server->unnamed = 0;
 	sw_session_resume(session);
 }
 
@@ -246,7 +246,7 @@ static void on_read_back(struct sw_server *server, struct sw_round *round, void 
 	struct sw_reader rows = sw_reader_over(sw_buf_data(&round->rows), sw_buf_len(&round->rows));
 
 	session->state = SW_SESSION_READY;
-	server->unnamed_of = 0;
+	server->unnamed = 0;
 	for (uint32_t i = 0; i < sw_settings_count(session->touched) && !round->has_failed; i++) {
 		const char *how, *name = sw_settings_name(session->touched, i, &how);
 		uint32_t len = sw_read_u32(&rows);

@@ -51,13 +51,19 @@ struct sw_unit *sw_unit_begin(struct sw_session *session)
 	return unit;
 }
 
+static void free_expect(struct sw_engine *engine, struct sw_expect *expect)
+{
+	sw_plan_unref(engine->plans, expect->plan);
+	sw_plan_unref(engine->plans, expect->before);
+	sw_mem_free(expect->name);
+}
+
 static void drop_expects(struct sw_engine *engine, struct sw_unit *unit)
 {
 	for (; unit->expect_count > 0; unit->expect_count--) {
 		struct sw_expect *expect = &unit->expects[unit->expect_first];
 
-		sw_plan_unref(engine->plans, expect->plan);
-		sw_mem_free(expect->name);
+		free_expect(engine, expect);
 		unit->expect_first = (unit->expect_first + 1) & (unit->expect_size - 1);
 	}
 }
@@ -73,7 +79,8 @@ void sw_unit_free(struct sw_engine *engine, struct sw_unit *unit)
 	drop_expects(engine, unit);
 	if (unit->is_diverted)
 		sw_quota_give(engine->primary_reads);
-	sw_plan_unref(engine->plans, unit->named);
+	sw_plan_unref(engine->plans, unit->bound);
+	sw_plan_unref(engine->plans, unit->faulty);
 	sw_plan_unref(engine->plans, unit->asked);
 	sw_plan_unref(engine->plans, unit->own_portal);
 	if (unit->statement)
@@ -199,6 +206,11 @@ struct sw_expect *sw_unit_expected(struct sw_unit *unit)
 	return unit->expect_count > 0 ? &unit->expects[unit->expect_first] : NULL;
 }
 
+struct sw_expect *sw_unit_last_expected(struct sw_unit *unit)
+{
+	return &unit->expects[(unit->expect_first + unit->expect_count - 1) & (unit->expect_size - 1)];
+}
+
 bool sw_expect_is_fake(const struct sw_expect *expect)
 {
 	return expect->kind == SW_EXPECT_FAKE_PARSE || expect->kind >= SW_EXPECT_FAKE_CLOSE;
@@ -219,30 +231,67 @@ void sw_unit_expected_done(struct sw_session *session, struct sw_unit *unit)
 {
 	struct sw_expect *expect = sw_unit_expected(unit);
 
-	sw_plan_unref(session->engine->plans, expect->plan);
-	sw_mem_free(expect->name);
+	free_expect(session->engine, expect);
 	unit->expect_first = (unit->expect_first + 1) & (unit->expect_size - 1);
 	unit->expect_count--;
 }
 
-/*
- * An error: the server skips the rest up to Sync. What the skipped messages were going to prepare does not exist, neither
- * on the server connection nor under the client's names.
- */
+void sw_session_set_unnamed(struct sw_session *session, struct sw_plan *plan)
+{
+	if (plan)
+		sw_plan_ref(plan);
+	sw_plan_unref(session->engine->plans, session->unnamed);
+	session->unnamed = plan;
+	session->unnamed_serial = ++session->engine->unnamed_serial;
+}
+
+/* A message that the server has skipped: what it was going to prepare or close is as it was before. */
+static void undo(struct sw_session *session, struct sw_expect *expect)
+{
+	struct sw_plans *plans = session->engine->plans;
+	struct sw_plan_set *held = session->server ? &session->server->plans : NULL;
+
+	switch ((enum sw_expect_kind)expect->kind) {
+	case SW_EXPECT_PARSE:
+	case SW_EXPECT_FAKE_PARSE:
+		if (expect->is_unnamed)
+			sw_session_set_unnamed(session, expect->before);
+		else if (held && expect->kind == SW_EXPECT_PARSE)
+			sw_plan_set_remove(held, plans, expect->plan);
+		if (expect->name && sw_plan_names_find(&session->plans, expect->name) == expect->plan)
+			sw_plan_names_remove(&session->plans, plans, expect->name);
+		return;
+	case SW_EXPECT_OWN_PARSE:
+		if (held && expect->is_unnamed)
+			session->server->unnamed = 0;
+		else if (held)
+			sw_plan_set_remove(held, plans, expect->plan);
+		return;
+	case SW_EXPECT_CLOSE:
+		if (expect->is_unnamed)
+			sw_session_set_unnamed(session, expect->before);
+		return;
+	case SW_EXPECT_OWN_CLOSE:
+		if (held && expect->plan)
+			sw_plan_set_add(held, expect->plan);
+		return;
+	case SW_EXPECT_FAKE_CLOSE:
+		if (expect->plan)
+			sw_plan_names_set(&session->plans, plans, expect->name, expect->plan);
+		return;
+	default:
+		return;
+	}
+}
+
+/* An error: the server skips the rest up to Sync. */
 void sw_unit_expect_nothing(struct sw_session *session, struct sw_unit *unit)
 {
-	struct sw_expect *expect;
+	for (; unit->expect_count > 0; unit->expect_count--) {
+		struct sw_expect *expect = sw_unit_last_expected(unit);
 
-	while ((expect = sw_unit_expected(unit))) {
-		bool is_parse = expect->kind == SW_EXPECT_PARSE || expect->kind == SW_EXPECT_OWN_PARSE;
-
-		if (is_parse && !expect->is_unnamed && session->server)
-			sw_plan_set_remove(&session->server->plans, session->engine->plans, expect->plan);
-		if (is_parse && expect->is_unnamed && session->server)
-			session->server->unnamed_of = 0;
-		if (expect->name && sw_plan_names_find(&session->plans, expect->name) == expect->plan)
-			sw_plan_names_remove(&session->plans, session->engine->plans, expect->name);
-		sw_unit_expected_done(session, unit);
+		undo(session, expect);
+		free_expect(session->engine, expect);
 	}
 }
 
@@ -258,10 +307,9 @@ static void forget_state(struct sw_session *session)
 {
 	session->pins &= SW_PIN_BACKEND | SW_PIN_LOAD;
 	sw_plan_names_clear(&session->plans, session->engine->plans);
-	sw_plan_unref(session->engine->plans, session->unnamed);
-	session->unnamed = NULL;
+	sw_session_set_unnamed(session, NULL);
 	sw_plan_set_clear(&session->server->plans, session->engine->plans);
-	session->server->unnamed_of = 0;
+	session->server->unnamed = 0;
 }
 
 /* The server connection has none of our settings now, the session those of its start (manual, RESET). */
@@ -292,11 +340,11 @@ static void note_deallocate(struct sw_session *session, const struct sw_unit *un
 
 	if (is_alone && unit->has_failed)
 		return;
-	if (unit->flags & SW_V_DEALLOCATE_ALL)
+	if (unit->has_deallocated_all)
 		sw_plan_names_clear(&session->plans, session->engine->plans);
 	if (!is_alone || sw_plan_name_is_ours(unit->statement->verdict.names[0]))
 		session->server->is_unclean = true;
-	else if (unit->flags & SW_V_DEALLOCATE_ALL)
+	else if (unit->has_deallocated_all)
 		sw_plan_set_clear(&session->server->plans, session->engine->plans);
 }
 
@@ -478,8 +526,10 @@ void sw_unit_again(struct sw_session *session)
 	session->in = in;
 	unit->scanned = sw_buf_len(&unit->request);
 	sw_buf_clear(&unit->request);
-	sw_plan_unref(session->engine->plans, unit->named);
-	unit->named = NULL;
+	sw_plan_unref(session->engine->plans, unit->bound);
+	sw_plan_unref(session->engine->plans, unit->faulty);
+	unit->bound = unit->faulty = NULL;
+	unit->asked_upto = 0;
 	unit->may_heal = unit->is_healing = false;
 	unit->is_again = true;
 	unit->is_sent = unit->is_retrying = unit->has_failed = unit->may_retry = false;
