@@ -108,6 +108,7 @@ struct sw_unit {
 	uint32_t common;            /* the flags that all of them have */
 	uint32_t excluded;          /* nodes that have failed it */
 	int64_t started_ns, waiting_since_ns, deadline_ns;
+	int64_t settle_deadline_ns; /* of its wait until the primary shows what a replica has shown; 0 = it has not waited */
 	enum sw_route_reason forced; /* not NONE: to the primary, for this reason */
 	size_t scanned;             /* bytes of the batch that were looked at ahead and are not sent yet */
 	char their_name[SW_NAME_MAX + 8], our_name[SW_NAME_MAX]; /* a statement as the server and as the client call it; "" = none */
@@ -123,6 +124,7 @@ struct sw_unit {
 	bool is_read;               /* may run on a replica */
 	bool is_final;              /* has effects on the session of its own: never run again */
 	bool is_unsynced;           /* runs without the session's settings, which cannot be set: it replaces them */
+	bool has_seen_early;        /* a replica had shown a commit before the primary did, while it waited for that */
 	bool has_bound;             /* level strong: what had happened when it arrived is in the session's floor */
 	bool is_wary;               /* calls functions that may be others since the catalog was read */
 	bool may_retry;             /* request is complete and nothing has been forwarded */
@@ -208,6 +210,7 @@ struct sw_session {
 	bool is_rolled_back;          /* moving a read-only transaction to the primary: it was rolled back, begin comes next */
 	bool was_told_end;            /* the server's FATAL error has reached the client */
 	bool is_resuming;
+	bool is_settling;             /* it waits in waiting_settled, not for a sample */
 };
 
 /* Accepts a client from a listener. */

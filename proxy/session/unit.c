@@ -422,6 +422,16 @@ static bool is_reset(const struct sw_unit *unit)
 	return unit->statement && unit->flags & (SW_V_RESET | SW_V_RESET_ALL) && !(unit->flags & SW_V_MULTI) && !unit->has_failed;
 }
 
+static void note_event(struct sw_session *session, int64_t now_ns)
+{
+	int node = (int)session->server->pool->key.node;
+
+	sw_floor_add_event(&session->floor, node, is_on_primary(session), now_ns);
+	if (!is_on_primary(session))
+		sw_floor_note_shown(&session->floor, node,
+			session->level >= SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE, now_ns);
+}
+
 void sw_unit_end(struct sw_session *session)
 {
 	struct sw_unit *unit = session->unit;
@@ -447,7 +457,7 @@ void sw_unit_end(struct sw_session *session)
 	stats->transactions++;
 	note_ddl(session, now_ns);
 	if (session->has_event)
-		sw_floor_add_event(&session->floor, (int)session->server->pool->key.node, is_on_primary(session), now_ns);
+		note_event(session, now_ns);
 	session->has_event = session->has_failed_txn = session->has_passing = false;
 	forget_begin(session);
 	if (session->touched)
