@@ -156,14 +156,14 @@ static enum sw_route_step wait_for_primary(struct sw_session *session, struct sw
 /* ---- what replicas have shown (router/floor.h, rule 6) */
 
 /*
- * May the unit see data on the primary? BEGIN will; what pins its session is followed on the same server connection; and of a
- * batch that has not arrived as a whole nothing is known.
+ * May the unit see data on the primary? BEGIN will, and so will a transaction that moves there from a replica, whose connection
+ * it has; what pins its session is followed on the same connection; and of a batch that is not there as a whole nothing is known.
  */
 static bool may_observe(const struct sw_session *session, const struct sw_unit *unit)
 {
 	if (unit->is_prepare_only)
 		return false;
-	return !(unit->common & SW_V_NO_DATA) || unit->flags & SW_V_BEGIN || unit->pins || session->is_rolled_back ||
+	return !(unit->common & SW_V_NO_DATA) || unit->flags & SW_V_BEGIN || unit->pins || session->server ||
 	       (unit->is_extended && !unit->is_whole);
 }
 
@@ -496,8 +496,11 @@ static enum sw_route_step route_attached(struct sw_session *session, struct sw_u
 			return SW_ROUTE_WAIT;
 		return start_text_round(session, session->begin, on_begun_again);
 	}
-	if (is_replica && must_move(session, unit) && !unit->is_sent)
-		return start_text_round(session, "ROLLBACK", on_rolled_back);
+	if (is_replica && must_move(session, unit) && !unit->is_sent) {
+		enum sw_route_step step = settle(session, unit); /* an error can still abort the transaction here */
+
+		return step == SW_ROUTE_GO ? start_text_round(session, "ROLLBACK", on_rolled_back) : step;
+	}
 	if (is_replica && unit->flags & SW_V_ADVISORY && !unit->is_sent) {
 		sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "0A000",
 			.message = "advisory locks cannot be taken in a transaction that runs on a replica",

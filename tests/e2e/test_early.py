@@ -140,6 +140,7 @@ def update(connection, table):
 def moved(connection, table):
     """A transaction that began on a replica and turns out to need the primary (T14)."""
     connection.execute("BEGIN READ ONLY")
+    assert last_route(connection).node in ("pg2", "pg3")
     connection.execute("SET TRANSACTION READ WRITE")
     rows = connection.execute("SELECT id FROM %s WHERE id = 100 FOR UPDATE" % table).fetchall()
     connection.execute("COMMIT")
@@ -192,6 +193,11 @@ def test_T46_fallback_error(pair, table, make_seawall):
             with pytest.raises(psycopg.Error) as refused:
                 connection.execute(ON_PRIMARY % table)
             assert refused.value.sqlstate == "57P03"
+        with pytest.raises(psycopg.Error) as refused:
+            moved(connection, table)
+        assert refused.value.sqlstate == "57P03"
+        assert connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+        connection.execute("ROLLBACK")
         release()
         assert value(connection, ON_PRIMARY % table) == 1
 
