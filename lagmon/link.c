@@ -438,10 +438,10 @@ enum sw_err sw_link_query(struct sw_link *link, const char *sql)
 	return sent(link, PQsendQuery(link->conn, sql));
 }
 
-enum sw_err sw_link_execute(struct sw_link *link, const char *prepared)
+enum sw_err sw_link_execute(struct sw_link *link, const char *prepared, const char *const *values, int count)
 {
 	assert(link->state == LINK_READY);
-	return sent(link, PQsendQueryPrepared(link->conn, prepared, 0, NULL, NULL, NULL, 0));
+	return sent(link, PQsendQueryPrepared(link->conn, prepared, count, values, NULL, NULL, 0));
 }
 
 enum sw_err sw_link_query_with(struct sw_link *link, const char *sql, const char *value)

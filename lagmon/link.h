@@ -52,7 +52,8 @@ void sw_link_drop(struct sw_link *link);
 /* Sends a query on a connected link that has none in flight. SW_ERR_IO: the link is broken, and on_broken
  * does not come. */
 enum sw_err sw_link_query(struct sw_link *link, const char *sql) SW_MUST_USE;
-enum sw_err sw_link_execute(struct sw_link *link, const char *prepared) SW_MUST_USE;
+/* values: the prepared statement's parameters, as text. */
+enum sw_err sw_link_execute(struct sw_link *link, const char *prepared, const char *const *values, int count) SW_MUST_USE;
 /* One statement with one parameter, as a text whose type the server infers. */
 enum sw_err sw_link_query_with(struct sw_link *link, const char *sql, const char *value) SW_MUST_USE;
 

@@ -13,6 +13,7 @@
 #include "lagmon/monitor.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@
 #include "lagmon/health.h"
 #include "lagmon/lineage.h"
 #include "lagmon/probe.h"
+#include "lagmon/shown.h"
 #include "lagmon/topology.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
@@ -47,6 +49,10 @@ struct sw_monitor {
 	struct sw_catalog_loader *loader;
 	struct sw_topology topology;
 	struct sw_lag_history history;
+	struct sw_shown shown;
+	char next_xid[24];   /* of shown, as text for the replica that is being asked */
+	int64_t progress_ns; /* when the primary was asked last what is in progress */
+	bool is_hurried;     /* it is to be asked again at once: something may have ended since */
 	struct sw_lag_point
 	        primary_point; /* the primary's newest sample; outlives its connection */
 	struct sw_view view;
@@ -245,6 +251,8 @@ static bool step_topology(struct sw_monitor *monitor, int64_t now_ns)
 	for (uint32_t n = 0; n < view->node_count; n++)
 		if (news.complaints & UINT32_C(1) << n)
 			log_complaint(monitor, (int)n);
+	if (news.is_primary_new || news.is_primary_lost || news.is_primary_back)
+		sw_shown_restart(&monitor->shown);
 	if (news.is_primary_new) {
 		sw_lag_history_clear(&monitor->history);
 		for (uint32_t n = 0; n < view->node_count; n++)
@@ -352,6 +360,10 @@ static void on_failure(int node, bool is_broken, enum sw_health_change change, v
 		        sw_probe_error(monitor->nodes[node].probe));
 	if (is_broken) {
 		sw_board_reset_samples(monitor->board, node);
+		sw_shown_forget(&monitor->shown, node);
+		if (node == monitor->topology.primary)
+			sw_shown_restart(&monitor->shown);
+		view->settled_ns = view->early_ns = 0;
 		monitor->nodes[node].has_sample = false;
 		view->is_up = view->is_delayed = false;
 		view->since_ns = view->sent_ns = 0;
@@ -365,10 +377,114 @@ static void on_failure(int node, bool is_broken, enum sw_health_change change, v
 	publish(monitor);
 }
 
+/* ---- what replicas show before the primary does (shown.h) */
+
+/* Does a session wait to hear of what the node has shown, -1: any node? */
+static bool is_settling_wanted(const struct sw_monitor *monitor, int node)
+{
+	int64_t asked_ns = sw_board_settling_ns(monitor->board, node);
+	int64_t settled_ns = monitor->shown.all_settled_ns;
+
+	if (node >= 0 && monitor->shown.node[node].settled_ns > settled_ns)
+		settled_ns = monitor->shown.node[node].settled_ns;
+	return asked_ns > 0 && asked_ns >= settled_ns;
+}
+
+/* Bit a node; the bit behind them: any node. */
+static uint32_t settling_wanted(const struct sw_monitor *monitor)
+{
+	uint32_t wanted = is_settling_wanted(monitor, -1) ? UINT32_C(1) << SW_NODES_MAX : 0;
+
+	if (sw_board_settling(monitor->board) == 0)
+		return 0;
+	for (int n = 0; n < (int)monitor->view.node_count; n++)
+		if (is_settling_wanted(monitor, n))
+			wanted |= UINT32_C(1) << n;
+	return wanted;
+}
+
+static bool ask_progress(struct sw_monitor *monitor, struct sw_probe_ask *ret_ask, int64_t *ret_due_ns)
+{
+	int64_t now_ns = sw_clock_ns();
+	int64_t spacing_us = monitor->config->min_interval_us;
+	int64_t due_ns = monitor->progress_ns + (spacing_us - spacing_us / 8) * SW_NS_PER_US; /* see probe.c, schedule */
+
+	if (settling_wanted(monitor) == 0)
+		return false;
+	if (now_ns < due_ns && !monitor->is_hurried) {
+		*ret_due_ns = due_ns;
+		return false;
+	}
+	monitor->is_hurried = false;
+	monitor->progress_ns = now_ns;
+	*ret_ask = (struct sw_probe_ask){.question = SW_PROBE_PROGRESS, .sent_ns = now_ns};
+	return true;
+}
+
+static bool ask_shown(struct sw_monitor *monitor, int node, struct sw_probe_ask *ret_ask)
+{
+	const struct sw_view_node *view = &monitor->view.node[node];
+
+	if (view->role != SW_ROLE_REPLICA || !view->is_up || !view->is_lineage_ok || !sw_shown_begin(&monitor->shown, node))
+		return false;
+	snprintf(monitor->next_xid, sizeof(monitor->next_xid), "%" PRIu64, monitor->shown.progress.next);
+	*ret_ask = (struct sw_probe_ask){.question = SW_PROBE_SHOWN, .sent_ns = sw_clock_ns(),
+		.values = {monitor->shown.snapshot, monitor->next_xid}};
+	return true;
+}
+
+static bool on_free(int node, struct sw_probe_ask *ret_ask, int64_t *ret_due_ns, void *arg)
+{
+	struct sw_monitor *monitor = arg;
+
+	if (sw_board_settling(monitor->board) == 0)
+		return false;
+	if (node == monitor->topology.primary)
+		return ask_progress(monitor, ret_ask, ret_due_ns);
+	return ask_shown(monitor, node, ret_ask);
+}
+
+static void publish_settled(struct sw_monitor *monitor)
+{
+	struct sw_view *view = &monitor->view;
+
+	view->settled_ns = monitor->shown.all_settled_ns;
+	for (uint32_t n = 0; n < view->node_count; n++) {
+		view->node[n].settled_ns = monitor->shown.node[n].settled_ns;
+		view->node[n].early_ns = monitor->shown.node[n].early_ns;
+	}
+	publish(monitor);
+}
+
+static void kick_others(struct sw_monitor *monitor, int node)
+{
+	for (int n = 0; n < (int)monitor->view.node_count; n++)
+		if (n != node)
+			sw_probe_kick(monitor->nodes[n].probe);
+}
+
+static void on_answer(int node, const struct sw_probe_ask *ask, const struct sw_probe_answer *answer, void *arg)
+{
+	struct sw_monitor *monitor = arg;
+
+	if (ask->question == SW_PROBE_SHOWN) {
+		monitor->is_hurried |= sw_shown_on_replica(&monitor->shown, node, answer ? answer->committed : NULL);
+	} else if (!answer || answer->is_in_recovery || node != monitor->topology.primary ||
+		   sw_shown_on_primary(&monitor->shown, ask->sent_ns, answer->snapshot, answer->age,
+			   settling_wanted(monitor)) != SW_OK) {
+		return;
+	}
+	publish_settled(monitor);
+	if (settling_wanted(monitor) != 0)
+		kick_others(monitor, node);
+}
+
 static const struct sw_probe_hooks probe_hooks = {
         .on_connected = on_connected,
         .on_sample = on_sample,
         .on_failure = on_failure,
+        .on_free = on_free,
+        .on_answer = on_answer,
 };
 
 static void on_catalog(struct sw_catalog *catalog, void *arg)

@@ -31,8 +31,13 @@
  * (T95). */
 #define SETTLED_NS SW_NS_PER_S
 
-/* PREPARE lets facts and statement travel in one round trip. */
-#define SAMPLE_NAME "sw_sample"
+/* PREPARE lets facts and statements travel in one round trip. */
+#define SAMPLE_NAME   "sw_sample"
+#define PROGRESS_NAME "sw_progress"
+#define SHOWN_NAME    "sw_shown"
+
+#define TEXT(x)       TEXT_OF_IT(x)
+#define TEXT_OF_IT(x) #x
 
 /*
  * The node says in the same row whether it is in recovery, and CASE keeps functions from the role that they
@@ -49,6 +54,21 @@ static const char sample_sql[] =
         " CASE WHEN r THEN %s ELSE false END"
         " FROM pg_is_in_recovery() AS r;";
 
+/*
+ * The age of an id is its distance from the next one: that is how the next id can be read. A replica knows an id from its
+ * xmax on only as one that has not ended, or not at all; of one that it has not heard of txid_status fails.
+ */
+static const char question_sql[] =
+        "PREPARE " PROGRESS_NAME " AS SELECT pg_is_in_recovery(), txid_current_snapshot()::text, age('3'::xid);"
+        "PREPARE " SHOWN_NAME "(txid_snapshot, bigint) AS SELECT pg_is_in_recovery(),"
+        " CASE WHEN count(*) <= " TEXT(SW_EARLY_XIDS_MAX)
+        " AND least($2, txid_snapshot_xmax(txid_current_snapshot())) <= txid_snapshot_xmax($1) + " TEXT(SW_SNAPSHOT_RANGE_MAX)
+        " THEN coalesce(string_agg(x::text, ',' ORDER BY x), '') END, 0"
+        " FROM (SELECT x FROM txid_snapshot_xmax(txid_current_snapshot()) AS mine, LATERAL ("
+        "SELECT txid_snapshot_xip($1) UNION ALL SELECT generate_series(txid_snapshot_xmax($1), "
+        "least($2, mine, txid_snapshot_xmax($1) + " TEXT(SW_SNAPSHOT_RANGE_MAX) ") - 1)) AS c(x)"
+        " WHERE CASE WHEN x < mine THEN txid_status(x) = 'committed' END LIMIT " TEXT(SW_EARLY_XIDS_MAX) " + 1) AS shown;";
+
 static const char facts_sql[] =
         "SELECT s.system_identifier,"
         " ((extract(epoch from pg_postmaster_start_time()) - 946684800) * 1000000)::bigint,"
@@ -63,6 +83,7 @@ enum probe_state {
 	PROBE_ASKING, /* for facts */
 	PROBE_IDLE,   /* connected, until the timer or a kick */
 	PROBE_SAMPLING,
+	PROBE_QUESTION, /* of the owner's */
 	PROBE_CLOSING,
 };
 
@@ -84,6 +105,7 @@ struct sw_probe {
 	struct sw_probe_sample last; /* on this connection */
 	bool has_result;             /* of the query in flight */
 	struct sw_probe_sample next;
+	struct sw_probe_ask ask; /* in state QUESTION */
 	uint64_t samples;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
@@ -104,6 +126,12 @@ __attribute__((format(printf, 2, 3))) static void set_error(struct sw_probe *pro
 	va_end(args);
 }
 
+static void end_question(struct sw_probe *probe)
+{
+	if (probe->state == PROBE_QUESTION && !probe->has_result)
+		probe->hooks->on_answer(probe->node, &probe->ask, NULL, probe->arg);
+}
+
 /* Ends the connection, if there is one; probe->error says why. */
 static void fail_broken(struct sw_probe *probe)
 {
@@ -112,6 +140,7 @@ static void fail_broken(struct sw_probe *probe)
 	enum sw_health_change change;
 
 	sw_link_drop(probe->link);
+	end_question(probe);
 	probe->state = PROBE_WAITING;
 	probe->since_ns = 0;
 	probe->has_facts = probe->has_last = false;
@@ -150,7 +179,7 @@ static void connect_now(struct sw_probe *probe)
 
 static void ask_facts(struct sw_probe *probe, const char *before)
 {
-	char sql[sizeof(sample_sql) + sizeof(facts_sql) + 128];
+	char sql[sizeof(sample_sql) + sizeof(question_sql) + sizeof(facts_sql) + 128];
 
 	snprintf(sql, sizeof(sql), "%s%s", before, facts_sql);
 	probe->state = PROBE_ASKING;
@@ -163,11 +192,14 @@ static void ask_facts(struct sw_probe *probe, const char *before)
 static void on_ready(void *arg)
 {
 	struct sw_probe *probe = arg;
-	char prepare[sizeof(sample_sql) + 64];
+	char prepare[sizeof(sample_sql) + sizeof(question_sql) + 64];
+	size_t len;
 	bool has_states = sw_link_server_version(probe->link) >= 140000;
 
 	snprintf(prepare, sizeof(prepare), sample_sql,
 	        has_states ? "pg_get_wal_replay_pause_state() <> 'not paused'" : "pg_is_wal_replay_paused()");
+	len = strlen(prepare);
+	snprintf(prepare + len, sizeof(prepare) - len, "%s", question_sql);
 	probe->since_ns = sw_clock_ns();
 	probe->hooks->on_connected(probe->node, probe->since_ns, probe->arg);
 	ask_facts(probe, prepare);
@@ -179,7 +211,18 @@ static void sample_now(struct sw_probe *probe)
 	probe->has_result = false;
 	probe->start_ns = sw_clock_ns();
 	sw_link_wake_at(probe->link, probe->start_ns + from_us(probe->config->monitor_query_timeout_us));
-	if (sw_link_execute(probe->link, SAMPLE_NAME) != SW_OK)
+	if (sw_link_execute(probe->link, SAMPLE_NAME, NULL, 0) != SW_OK)
+		fail_link(probe);
+}
+
+static void ask_now(struct sw_probe *probe)
+{
+	bool is_shown = probe->ask.question == SW_PROBE_SHOWN;
+
+	probe->state = PROBE_QUESTION;
+	probe->has_result = false;
+	sw_link_wake_at(probe->link, sw_clock_ns() + from_us(probe->config->monitor_query_timeout_us));
+	if (sw_link_execute(probe->link, is_shown ? SHOWN_NAME : PROGRESS_NAME, probe->ask.values, is_shown ? 2 : 0) != SW_OK)
 		fail_link(probe);
 }
 
@@ -187,17 +230,19 @@ static void sample_now(struct sw_probe *probe)
 static void schedule(struct sw_probe *probe)
 {
 	const struct sw_config *config = probe->config;
-	int64_t due_ns = probe->start_ns + from_us(config->interval_us);
+	int64_t due_ns = probe->start_ns + from_us(config->interval_us), ask_ns = INT64_MAX;
 
 	/* The timer counts whole milliseconds: without the tolerance of an eighth, 2 ms would be 3 every
 	 * time. */
 	if (sw_board_wanted(probe->board) > 0)
 		due_ns = probe->start_ns + from_us(config->min_interval_us - config->min_interval_us / 8);
 	probe->state = PROBE_IDLE;
-	if (sw_clock_ns() >= due_ns)
+	if (probe->hooks->on_free(probe->node, &probe->ask, &ask_ns, probe->arg))
+		ask_now(probe);
+	else if (sw_clock_ns() >= due_ns)
 		sample_now(probe);
 	else
-		sw_link_wake_at(probe->link, due_ns);
+		sw_link_wake_at(probe->link, due_ns < ask_ns ? due_ns : ask_ns);
 }
 
 /* A query was answered with an error. The connection lives unless this has come too often in a row. */
@@ -293,6 +338,23 @@ static enum sw_err read_sample(
 	return SW_OK;
 }
 
+static enum sw_err take_answer(struct sw_probe *probe, const PGresult *result)
+{
+	bool is_shown = probe->ask.question == SW_PROBE_SHOWN;
+	struct sw_probe_answer answer = {0};
+
+	if (PQntuples(result) != 1 || PQnfields(result) != 3 || !field_int64(result, 2, 10, &answer.age))
+		return SW_ERR_PROTOCOL;
+	answer.is_in_recovery = PQgetvalue(result, 0, 0)[0] == 't';
+	if (!is_shown)
+		answer.snapshot = PQgetvalue(result, 0, 1);
+	else if (!PQgetisnull(result, 0, 1))
+		answer.committed = PQgetvalue(result, 0, 1);
+	probe->has_result = true;
+	probe->hooks->on_answer(probe->node, &probe->ask, &answer, probe->arg);
+	return SW_OK;
+}
+
 static void on_result(const PGresult *result, void *arg)
 {
 	struct sw_probe *probe = arg;
@@ -307,6 +369,8 @@ static void on_result(const PGresult *result, void *arg)
 	}
 	if (probe->state == PROBE_ASKING)
 		err = read_facts(result, &probe->facts);
+	else if (probe->state == PROBE_QUESTION)
+		err = take_answer(probe, result);
 	else
 		err = read_sample(probe, result, &probe->next);
 	if (err != SW_OK)
@@ -354,7 +418,10 @@ static void on_done(void *arg)
 {
 	struct sw_probe *probe = arg;
 
-	if (!probe->has_result) {
+	if (probe->state == PROBE_QUESTION) { /* whatever it says, samples tell of the node's health */
+		end_question(probe);
+		schedule(probe);
+	} else if (!probe->has_result) {
 		fail_query(probe);
 	} else if (probe->state == PROBE_SAMPLING) {
 		take_sample(probe);
@@ -392,6 +459,7 @@ static void on_timer(void *arg)
 		break;
 	case PROBE_ASKING:
 	case PROBE_SAMPLING:
+	case PROBE_QUESTION:
 		set_error(probe, "no answer within query_timeout");
 		fail_broken(probe);
 		break;

@@ -33,6 +33,26 @@ struct sw_probe_sample {
 	bool is_role_changed; /* against the sample before, on the same connection: the node was promoted */
 };
 
+/* What the owner asks beside the samples (shown.h). */
+enum sw_probe_question {
+	SW_PROBE_PROGRESS, /* of a primary: what is in progress there? */
+	SW_PROBE_SHOWN,    /* of a replica: what of that does it show as committed? */
+};
+
+struct sw_probe_ask {
+	enum sw_probe_question question;
+	int64_t sent_ns;       /* filled in by the owner: when it decided to ask */
+	const char *values[2]; /* with SHOWN: the primary's snapshot and its next transaction id; copied */
+};
+
+/* The fields of its one row, valid during the call. NULL: there is no answer, but an error or a broken connection. */
+struct sw_probe_answer {
+	bool is_in_recovery;
+	const char *snapshot; /* with PROGRESS */
+	int64_t age;          /* …, of transaction id 3 */
+	const char *committed; /* with SHOWN: rising, with commas; NULL: they are too many */
+};
+
 /* Called from the loop. None may close the probe. */
 struct sw_probe_hooks {
 	void (*on_connected)(int node, int64_t since_ns, void *arg);
@@ -40,6 +60,10 @@ struct sw_probe_hooks {
 	        enum sw_health_change change, void *arg);
 	/* is_broken: there is no connection any more; sw_probe_error says why. */
 	void (*on_failure)(int node, bool is_broken, enum sw_health_change change, void *arg);
+	/* The connection is free. True: ret_ask goes out, and one on_answer follows. False: not before *ret_due_ns, if that is set. */
+	bool (*on_free)(int node, struct sw_probe_ask *ret_ask, int64_t *ret_due_ns, void *arg);
+	/* May not kick the node itself, which is free right after. */
+	void (*on_answer)(int node, const struct sw_probe_ask *ask, const struct sw_probe_answer *answer, void *arg);
 };
 
 /*
@@ -53,7 +77,7 @@ void sw_probe_close(struct sw_probe *probe, void (*on_closed)(void *arg), void *
 /* The login of the present connection stays until it ends. */
 void sw_probe_set_config(struct sw_probe *probe, const struct sw_config *config);
 
-/* Somebody waits: sample now, or as soon as min_interval allows. */
+/* Somebody waits: sample or ask now, or as soon as min_interval allows. */
 void sw_probe_kick(struct sw_probe *probe);
 
 bool sw_probe_is_up(const struct sw_probe *probe);

@@ -54,6 +54,9 @@ struct sw_board {
 	struct ring rings[SW_NODES_MAX];
 	char pad_end[CACHE_LINE_BYTES];
 	_Atomic int wanted; /* written by workers, read by the control thread */
+	/* The same. The times only grow: one that is seen late is one that was asked about a moment later. */
+	_Atomic int settling;
+	_Atomic int64_t settling_ns[SW_NODES_MAX + 1]; /* the last is that of any node */
 	/* Any worker writes and reads: a time that is seen a moment late is that of a commit a moment later. */
 	_Atomic int64_t ddl_ns[SW_DDL_KINDS][SW_DDL_SLOTS];
 };
@@ -260,6 +263,39 @@ void sw_board_unwant(struct sw_board *board)
 int sw_board_wanted(const struct sw_board *board)
 {
 	return atomic_load(&board->wanted);
+}
+
+static int place_of(int node)
+{
+	return node < 0 ? SW_NODES_MAX : checked(node);
+}
+
+void sw_board_want_settled(struct sw_board *board, int node, int64_t event_ns)
+{
+	_Atomic int64_t *asked = &board->settling_ns[place_of(node)];
+	int64_t before = atomic_load(asked);
+
+	while (before < event_ns && !atomic_compare_exchange_weak(asked, &before, event_ns)) {
+	}
+	atomic_fetch_add(&board->settling, 1);
+}
+
+void sw_board_unwant_settled(struct sw_board *board)
+{
+	int before = atomic_fetch_sub(&board->settling, 1);
+
+	assert(before > 0);
+	(void)before;
+}
+
+int sw_board_settling(const struct sw_board *board)
+{
+	return atomic_load(&board->settling);
+}
+
+int64_t sw_board_settling_ns(const struct sw_board *board, int node)
+{
+	return atomic_load(&board->settling_ns[place_of(node)]);
 }
 
 uint32_t sw_board_ddl_slot(const char *database)

@@ -42,6 +42,9 @@ struct sw_view_node {
 	int64_t lag_us; /* age of the oldest primary sample that is not replayed yet; INT64_MAX = unknown */
 	int64_t start_time_us; /* pg_postmaster_start_time(), µs since 2000-01-01 */
 	uint64_t system_id;    /* 0 = not known yet */
+	/* Of a replica, since since_ns (router/floor.h, rule 6): */
+	int64_t settled_ns; /* what it had shown by then is visible on the primary; 0 = not known */
+	int64_t early_ns;   /* … after a commit that it had shown before the primary did, when that was last so */
 };
 
 struct sw_view {
@@ -50,6 +53,7 @@ struct sw_view {
 	int32_t primary;   /* index, -1 = none known */
 	uint32_t timeline; /* of the primary */
 	uint32_t node_count;
+	int64_t settled_ns; /* what any replica had shown by then is visible on the primary; 0 = not known */
 	struct sw_view_node node[SW_NODES_MAX];
 };
 
@@ -116,5 +120,15 @@ int64_t sw_board_ddl_ns(const struct sw_board *board, enum sw_ddl kind, uint32_t
 bool sw_board_want(struct sw_board *board);
 void sw_board_unwant(struct sw_board *board);
 int sw_board_wanted(const struct sw_board *board);
+
+/*
+ * The same for sessions that have to know what a replica had shown by event_ns is visible on the primary (settled_ns); node
+ * -1: whatever replica. The monitor has to be woken each time.
+ */
+void sw_board_want_settled(struct sw_board *board, int node, int64_t event_ns);
+void sw_board_unwant_settled(struct sw_board *board);
+/* How many wait; and the last event that one of them has asked about for a node, 0 = none yet. */
+int sw_board_settling(const struct sw_board *board);
+int64_t sw_board_settling_ns(const struct sw_board *board, int node);
 
 #endif

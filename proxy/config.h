@@ -104,7 +104,7 @@ struct sw_config {
 	int64_t max_lag_us;
 	uint64_t max_lag_bytes;
 	double lag_recover; /* 0.0 to 1.0 */
-	int64_t lag_dwell_us, wait_for_replica_us;
+	int64_t lag_dwell_us, wait_for_replica_us, wait_for_primary_us;
 	bool sticky, dry_run;
 	const char **primary_functions, **replica_functions; /* NULL-ended, lower case, never NULL */
 	/* [monitor] */

@@ -519,7 +519,7 @@ static bool is_news(const struct sw_view *old, const struct sw_view *new)
 static void on_view(const struct sw_view *view, void *arg)
 {
 	struct control *control = arg;
-	bool wake = sw_board_wanted(control->board) > 0 || is_news(&control->view, view);
+	bool wake = sw_board_wanted(control->board) > 0 || sw_board_settling(control->board) > 0 || is_news(&control->view, view);
 
 	control->view = *view;
 	if (control->is_stopping)

@@ -72,7 +72,7 @@ static const struct sw_column stats_columns[] = {
 	{"routes", SUM}, {"pins", SUM}, {"retries", SUM}, {"waits", SUM}, {"cancels", SUM},
 	{"pins_temp", SUM}, {"pins_prepare", SUM}, {"pins_listen", SUM}, {"pins_lock", SUM}, {"pins_cursor", SUM},
 	{"pins_backend", SUM}, {"pins_setting", SUM}, {"pins_role", SUM}, {"pins_load", SUM}, {"pins_unseen", SUM},
-	{"pins_sequence", SUM}};
+	{"pins_sequence", SUM}, {"settles", SUM}, {"settles_early", SUM}, {"settles_late", SUM}};
 
 static const struct sw_column route_columns[] = {{"node", KEY}, {"reason", KEY}, {"count", SUM}};
 
@@ -492,6 +492,9 @@ static void add_stats(struct sw_table *table, const struct sw_database *database
 	sw_table_number(table, stats->cancels);
 	for (int kind = 0; kind < SW_PIN_KINDS; kind++)
 		sw_table_number(table, stats->pins[kind]);
+	sw_table_number(table, stats->settles);
+	sw_table_number(table, stats->settles_early);
+	sw_table_number(table, stats->settles_late);
 	sw_table_end(table);
 }
 

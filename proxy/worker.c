@@ -406,6 +406,7 @@ static void init_engine(struct sw_worker *worker, int number, struct sw_board *b
 	sw_list_init(&engine->sessions);
 	sw_list_init(&engine->cancels);
 	sw_list_init(&engine->waiting_floor);
+	sw_list_init(&engine->waiting_settled);
 	sw_list_init(&engine->waiting_primary);
 	sw_list_init(&engine->refusals);
 	sw_digest_random(&engine->random_state, sizeof(engine->random_state));

@@ -105,3 +105,48 @@ enum sw_err sw_floor_admits(struct sw_floor *floor, const struct sw_board *board
 		return SW_ERR_AGAIN;
 	return SW_OK;
 }
+
+/* ---- rule 6 */
+
+void sw_floor_note_shown(struct sw_floor *floor, int node, bool is_admitted, int64_t now_ns)
+{
+	if (floor->shown_ns == 0)
+		floor->shown_by = node;
+	else if (!is_admitted)
+		floor->shown_by = -1;
+	else if (floor->shown_by >= 0)
+		floor->shown_by = node;
+	floor->shown_ns = now_ns;
+}
+
+int sw_floor_witness(const struct sw_floor *floor, const struct sw_view *view)
+{
+	const struct sw_view_node *node;
+
+	if (floor->shown_by < 0)
+		return -1;
+	node = &view->node[floor->shown_by];
+	if (node->role != SW_ROLE_REPLICA || !node->is_up || !node->is_lineage_ok || node->since_ns == 0 ||
+		node->since_ns >= floor->shown_ns)
+		return -1;
+	return floor->shown_by;
+}
+
+bool sw_floor_is_settled(struct sw_floor *floor, const struct sw_view *view)
+{
+	int witness;
+
+	if (floor->shown_ns == 0)
+		return true;
+	witness = sw_floor_witness(floor, view);
+	if (view->settled_ns <= floor->shown_ns && (witness < 0 || view->node[witness].settled_ns <= floor->shown_ns) &&
+		(floor->shown_by < 0 || floor->shown_by != view->primary))
+		return false;
+	sw_floor_forget_shown(floor);
+	return true;
+}
+
+void sw_floor_forget_shown(struct sw_floor *floor)
+{
+	floor->shown_ns = 0;
+}

@@ -23,7 +23,22 @@
  *    floor of an earlier timeline is replaced by the first known position of the new primary, which is past the fork
  *    point and so past everything that survived. What did not survive cannot be waited for.
  *
- * What is not promised: reads on the primary after reads on a replica (T46) are not checked by snapshots here.
+ * 6. From a replica to the primary (T46). A replica shows a commit when it has replayed its record, the primary only when
+ *    the backend that wrote it has left the list of transactions in progress: with synchronous replication after a standby
+ *    has confirmed it, else when the backend is given the processor again. Positions say nothing of that. What a
+ *    session may have seen on replica r before e are commits whose transaction ids were assigned before e. Whatever has
+ *    left the primary's list is visible there for ever. So ask the primary, with sent > e, for what is in progress: its
+ *    snapshot lists that below xmax, and above it anything up to the next id may be, for a snapshot does not list what no
+ *    later transaction has overtaken. Only top-level ids are listed, and those suffice: a transaction's subtransactions
+ *    become visible with it. Then ask r, over the connection that it showed those commits under (since_ns < e), which of
+ *    these it shows as committed: what it shows after e includes what it had shown by e. Where there is none, all that r
+ *    had shown by e is visible on the primary; else it is once those have ended there. What r shows as in progress
+ *    delays nobody. That is published as settled_ns of r, the moment at which the primary was asked: it serves every
+ *    event before. Where r cannot be asked any more, all that was in progress at that moment has to end
+ *    (settled_ns of the view): every commit that any replica had shown by e was written on the primary before.
+ *    A session that has moved from r to r' as rules 2 and 3 demand sees on r' all that it saw on r, so the last one is asked;
+ *    where it has moved without (level eventual, fallback = stale), no replica speaks for it.
+ *    A new primary shows at once what survived: it has replayed it all, and what a replica shows is durable there.
  */
 #ifndef SW_ROUTER_FLOOR_H
 #define SW_ROUTER_FLOOR_H
@@ -40,10 +55,24 @@ struct sw_floor {
 	int64_t primary_event_ns;   /* end of the last event on the primary that is not in 'at' yet; 0 = none */
 	int64_t replica_event_ns;   /* the same for the last event on 'replica' */
 	int32_t replica;            /* the node of that event */
+	int32_t shown_by;           /* the node that speaks for what replicas have shown to the session, -1 = none does */
+	int64_t shown_ns;           /* the last event on a replica that the primary may not show yet (rule 6); 0 = none */
 };
 
 /* The session ended an event on a node at now_ns (sw_clock_ns read after its last byte arrived). */
 void sw_floor_add_event(struct sw_floor *floor, int node, bool is_primary, int64_t now_ns);
+
+/*
+ * The event was on a replica: for rule 6. is_admitted: the session's floor was asked about that replica before.
+ */
+void sw_floor_note_shown(struct sw_floor *floor, int node, bool is_admitted, int64_t now_ns);
+
+/* Rule 6: is all that replicas have shown to the session visible on the primary? */
+bool sw_floor_is_settled(struct sw_floor *floor, const struct sw_view *view);
+/* Where it is not: the replica that is to be asked, -1 = none can be. */
+int sw_floor_witness(const struct sw_floor *floor, const struct sw_view *view);
+/* It was waited for in vain, and will not be any more. */
+void sw_floor_forget_shown(struct sw_floor *floor);
 
 /*
  * May a read of this session run on replica 'node'? Resolves events with the samples that are there.

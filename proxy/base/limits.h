@@ -57,6 +57,19 @@
 /* Samples kept a node: at the shortest interval (2 ms) about 8 seconds, at the usual one (100 ms) seven minutes. */
 #define SW_SAMPLES_MAX 4096
 
+/*
+ * The primary's snapshot, as text, that replicas are asked about: some 5000 transactions in progress. With more of them no
+ * replica is asked, and who has to know waits for all of them.
+ */
+#define SW_SNAPSHOT_BYTES_MAX (64 * 1024)
+
+/* Transaction ids above that snapshot that a replica looks through: tens of ms of its time. With more, likewise. */
+#define SW_SNAPSHOT_RANGE_MAX 4000
+
+/* Commits that a replica shows and the primary does not yet: a thousand ids. With more, likewise. */
+#define SW_EARLY_XIDS_MAX  1000
+#define SW_EARLY_BYTES_MAX (21 * SW_EARLY_XIDS_MAX)
+
 /* Distinct pairs of lag limits over all databases; a node's fitness for each is one bit of a mask. */
 #define SW_LAG_CLASSES_MAX 32
 

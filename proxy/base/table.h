@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* The widest table has 25 columns. */
-#define SW_TABLE_COLUMNS_MAX 32
+#define SW_TABLE_COLUMNS_MAX 40
 
 /* Longer texts are cut; as long as the longest value of the configuration. Includes the NUL. */
 #define SW_TABLE_TEXT_MAX 1024

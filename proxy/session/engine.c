@@ -117,6 +117,12 @@ void sw_engine_want_sample(struct sw_engine *engine)
 		engine->hooks->on_want_sample(engine);
 }
 
+void sw_engine_want_settled(struct sw_engine *engine, int node, int64_t event_ns)
+{
+	sw_board_want_settled(engine->board, node, event_ns);
+	engine->hooks->on_want_sample(engine);
+}
+
 void sw_engine_unwant_sample(struct sw_engine *engine)
 {
 	engine->sample_wants--;

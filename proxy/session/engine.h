@@ -43,6 +43,7 @@ struct sw_stats {
 	uint64_t routes[SW_NODES_MAX][SW_ROUTE_REASONS]; /* units of work by node and reason */
 	uint64_t pins[SW_PIN_KINDS];                     /* by kind */
 	uint64_t retries, waits, cancels;
+	uint64_t settles, settles_early, settles_late; /* waits for the primary; for a commit; in vain */
 };
 
 /* A database as clients name it, as this worker knows it. Made at first use, kept. */
@@ -106,6 +107,7 @@ struct sw_engine {
 	struct sw_list sessions;          /* all */
 	struct sw_list cancels;           /* cancel requests on their way to servers */
 	struct sw_list waiting_floor;     /* sessions that wait for a replica, by deadline */
+	struct sw_list waiting_settled;   /* sessions that wait until the primary shows what a replica has shown, by deadline */
 	struct sw_list waiting_primary;   /* sessions that wait until there is a primary, oldest first */
 	struct sw_list refusals;          /* held back (refuse.c), the one that is due first at the front */
 	uv_timer_t refusal_timer;         /* armed while refusals is not empty */
@@ -116,7 +118,7 @@ struct sw_engine {
 	struct sw_session **slots;        /* by the low 24 bits of the cancel key's pid */
 	uint32_t slot_count, session_count, slot_hint;
 	uint64_t session_serial;
-	uv_timer_t floor_timer;           /* armed while waiting_floor is not empty */
+	uv_timer_t floor_timer;           /* armed while waiting_floor or waiting_settled is not empty */
 	bool is_idle_told;                /* hooks->on_idle has been called */
 	bool is_draining;                 /* no new work: sessions end where they are idle */
 	uint32_t weights[SW_NODES_MAX];
@@ -141,5 +143,7 @@ bool sw_engine_refresh_view(struct sw_engine *engine);
 /* Somebody here waits for a sample, or no longer does; calls come in pairs. */
 void sw_engine_want_sample(struct sw_engine *engine);
 void sw_engine_unwant_sample(struct sw_engine *engine);
+/* Somebody here waits for what a replica (-1: any) had shown by event_ns; taken back by sw_board_unwant_settled. */
+void sw_engine_want_settled(struct sw_engine *engine, int node, int64_t event_ns);
 
 #endif

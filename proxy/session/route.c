@@ -54,19 +54,28 @@ static bool is_replica_allowed(const struct sw_session *session, const struct sw
 
 /* ---- waiting */
 
+/* Until when the first of the list waits; of both lists the first is the one whose deadline comes first. */
+static int64_t first_deadline_ns(const struct sw_list *list)
+{
+	const struct sw_session *first;
+
+	if (sw_list_is_empty(list))
+		return INT64_MAX;
+	first = SW_CONTAINER_OF(list->next, struct sw_session, wait_entry);
+	return first->is_settling ? first->unit->settle_deadline_ns : first->unit->deadline_ns;
+}
+
 static void arm_floor_timer(struct sw_engine *engine)
 {
-	struct sw_session *first;
-	int64_t left_ns;
+	int64_t floor_ns = first_deadline_ns(&engine->waiting_floor);
+	int64_t settled_ns = first_deadline_ns(&engine->waiting_settled);
+	int64_t deadline_ns = floor_ns < settled_ns ? floor_ns : settled_ns, left_ns;
 
-	if (sw_list_is_empty(&engine->waiting_floor)) {
+	if (deadline_ns == INT64_MAX) {
 		uv_timer_stop(&engine->floor_timer);
 		return;
 	}
-	if (uv_is_active((uv_handle_t *)&engine->floor_timer))
-		return;
-	first = SW_CONTAINER_OF(engine->waiting_floor.next, struct sw_session, wait_entry);
-	left_ns = first->unit->deadline_ns - sw_clock_ns();
+	left_ns = deadline_ns - sw_clock_ns();
 	uv_update_time(engine->loop);
 	uv_timer_start(&engine->floor_timer, sw_route_on_floor_timer, left_ns > 0 ? (uint64_t)(left_ns / SW_NS_PER_MS) + 1 : 1, 0);
 }
@@ -83,11 +92,25 @@ void sw_route_stop_waiting(struct sw_session *session)
 {
 	if (!sw_list_is_empty(&session->wait_entry)) {
 		sw_list_remove(&session->wait_entry);
-		sw_engine_unwant_sample(session->engine);
+		if (session->is_settling)
+			sw_board_unwant_settled(session->engine->board);
+		else
+			sw_engine_unwant_sample(session->engine);
+		session->is_settling = false;
 	}
 	sw_pool_forget(&session->waiter);
 	if (session->state == SW_SESSION_WAIT_NODE || session->state == SW_SESSION_WAIT_SERVER)
 		session->state = SW_SESSION_READY;
+}
+
+static void end_waits(struct sw_list *list, int64_t now_ns)
+{
+	while (first_deadline_ns(list) <= now_ns) {
+		struct sw_session *session = SW_CONTAINER_OF(list->next, struct sw_session, wait_entry);
+
+		sw_route_stop_waiting(session);
+		sw_session_resume(session);
+	}
 }
 
 void sw_route_on_floor_timer(uv_timer_t *timer)
@@ -95,14 +118,8 @@ void sw_route_on_floor_timer(uv_timer_t *timer)
 	struct sw_engine *engine = timer->data;
 	int64_t now_ns = sw_clock_ns();
 
-	while (!sw_list_is_empty(&engine->waiting_floor)) {
-		struct sw_session *session = SW_CONTAINER_OF(engine->waiting_floor.next, struct sw_session, wait_entry);
-
-		if (session->unit->deadline_ns > now_ns)
-			break;
-		sw_route_stop_waiting(session);
-		sw_session_resume(session);
-	}
+	end_waits(&engine->waiting_floor, now_ns);
+	end_waits(&engine->waiting_settled, now_ns);
 	arm_floor_timer(engine);
 }
 
@@ -134,6 +151,77 @@ static enum sw_route_step wait_for_primary(struct sw_session *session, struct sw
 		return SW_ROUTE_ENDED;
 	}
 	wait_in(session, &session->engine->waiting_primary);
+	return SW_ROUTE_WAIT;
+}
+
+/* ---- what replicas have shown (router/floor.h, rule 6) */
+
+/*
+ * May the unit see data on the primary? BEGIN will, and so will a transaction that moves there from a replica, whose connection
+ * it has; what pins its session is followed on the same connection; and of a batch that is not there as a whole nothing is known.
+ */
+static bool may_observe(const struct sw_session *session, const struct sw_unit *unit)
+{
+	if (unit->is_prepare_only)
+		return false;
+	return !(unit->common & SW_V_NO_DATA) || unit->flags & SW_V_BEGIN || unit->pins || session->server ||
+	       (unit->is_extended && !unit->is_whole);
+}
+
+static enum sw_route_step fail_unsettled(struct sw_session *session)
+{
+	sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "57P03",
+		.message = "the primary does not show yet what this session has seen on a replica",
+		.detail = "A transaction that the replica shows as committed is still in progress on the primary, which may wait for "
+			  "synchronous replication; fallback = error.",
+		.hint = "Try again, or set fallback = primary or a longer wait_for_primary in [routing]."});
+	return SW_ROUTE_ENDED;
+}
+
+static void count_settled(struct sw_session *session, const struct sw_unit *unit)
+{
+	if (unit->settle_deadline_ns > 0 && unit->has_seen_early)
+		session->database->stats.settles_early++;
+}
+
+/* GO: what the session has seen on replicas is visible on the primary, or does not matter. */
+static enum sw_route_step settle(struct sw_session *session, struct sw_unit *unit)
+{
+	struct sw_engine *engine = session->engine;
+	const struct sw_config *config = engine->config;
+	struct sw_floor *floor = &session->floor;
+	int64_t now_ns;
+	int witness;
+
+	if (floor->shown_ns == 0 || session->level < SW_LEVEL_SESSION || config->wait_for_primary_us == 0 ||
+		!may_observe(session, unit))
+		return SW_ROUTE_GO;
+	witness = sw_floor_witness(floor, &engine->view);
+	unit->has_seen_early |= witness >= 0 && engine->view.node[witness].early_ns > floor->shown_ns;
+	if (sw_floor_is_settled(floor, &engine->view)) {
+		count_settled(session, unit);
+		return SW_ROUTE_GO;
+	}
+	now_ns = sw_clock_ns();
+	if (unit->settle_deadline_ns == 0) {
+		unit->settle_deadline_ns = now_ns + config->wait_for_primary_us * SW_NS_PER_US;
+		session->database->stats.settles++;
+	}
+	if (unit->waiting_since_ns == 0)
+		unit->waiting_since_ns = now_ns;
+	if (now_ns >= unit->settle_deadline_ns) {
+		count_settled(session, unit);
+		session->database->stats.settles_late++;
+		if (config->fallback == SW_FALLBACK_ERROR)
+			return fail_unsettled(session);
+		sw_floor_forget_shown(floor);
+		return SW_ROUTE_GO;
+	}
+	session->state = SW_SESSION_WAIT_NODE;
+	session->is_settling = true;
+	sw_list_push_back(&engine->waiting_settled, &session->wait_entry);
+	sw_engine_want_settled(engine, witness, floor->shown_ns);
+	arm_floor_timer(engine);
 	return SW_ROUTE_WAIT;
 }
 
@@ -464,8 +552,11 @@ static enum sw_route_step route_attached(struct sw_session *session, struct sw_u
 			return SW_ROUTE_WAIT;
 		return start_text_round(session, session->begin, on_begun_again);
 	}
-	if (is_replica && must_move(session, unit) && !unit->is_sent)
-		return start_text_round(session, "ROLLBACK", on_rolled_back);
+	if (is_replica && must_move(session, unit) && !unit->is_sent) {
+		enum sw_route_step step = settle(session, unit); /* an error can still abort the transaction here */
+
+		return step == SW_ROUTE_GO ? start_text_round(session, "ROLLBACK", on_rolled_back) : step;
+	}
 	if (is_replica && unit->flags & SW_V_ADVISORY && !unit->is_sent) {
 		sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "0A000",
 			.message = "advisory locks cannot be taken in a transaction that runs on a replica",
@@ -519,14 +610,19 @@ enum sw_route_step sw_route_unit(struct sw_session *session, struct sw_unit *uni
 		node = session->engine->view.primary;
 	if (node < 0)
 		return wait_for_primary(session, unit);
+	if (node == session->engine->view.primary) {
+		step = settle(session, unit);
+		if (step != SW_ROUTE_GO)
+			return step;
+	}
 	return take_server(session, unit, node, reason);
 }
 
 void sw_sessions_on_view(struct sw_engine *engine)
 {
-	struct sw_list *lists[] = {&engine->waiting_floor, &engine->waiting_primary};
+	struct sw_list *lists[] = {&engine->waiting_floor, &engine->waiting_primary, &engine->waiting_settled};
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		struct sw_list again;
 
 		if (sw_list_is_empty(lists[i]) || (i == 1 && engine->view.primary < 0))

@@ -112,6 +112,7 @@ struct sw_unit {
 	uint32_t common;            /* the flags that all of them have */
 	uint32_t excluded;          /* nodes that have failed it */
 	int64_t started_ns, waiting_since_ns, deadline_ns;
+	int64_t settle_deadline_ns; /* of its wait until the primary shows what a replica has shown; 0 = it has not waited */
 	enum sw_route_reason forced; /* not NONE: to the primary, for this reason */
 	size_t scanned;             /* bytes of the batch that were looked at ahead and are not sent yet */
 	char their_name[SW_NAME_MAX + 8]; /* what the server calls the statement that failed; "" = unknown */
@@ -131,6 +132,7 @@ struct sw_unit {
 	bool is_unsynced;           /* runs without the session's settings, which cannot be set: it replaces them */
 	int32_t dry_node;           /* dry_run: the replica that would have served it */
 	bool is_diverted;           /* a read on the primary in place of a replica: it has a place among engine->primary_reads */
+	bool has_seen_early;        /* a replica had shown a commit before the primary did, while it waited for that */
 	bool has_bound;             /* level strong: what had happened when it arrived is in the session's floor */
 	bool is_wary;               /* calls functions that may be others since the catalog was read */
 	bool may_retry;             /* request is complete and nothing has been forwarded */
@@ -220,6 +222,7 @@ struct sw_session {
 	bool is_rolled_back;          /* moving a read-only transaction to the primary: it was rolled back, begin comes next */
 	bool was_told_end;            /* the server's FATAL error has reached the client */
 	bool is_resuming;
+	bool is_settling;             /* it waits in waiting_settled, not for a sample */
 };
 
 /* Accepts a client from a listener. */

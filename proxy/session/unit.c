@@ -473,6 +473,21 @@ static bool is_reset(const struct sw_unit *unit)
 	return unit->statement && unit->flags & (SW_V_RESET | SW_V_RESET_ALL) && !(unit->flags & SW_V_MULTI) && !unit->has_failed;
 }
 
+static void note_event(struct sw_session *session, int64_t now_ns)
+{
+	int node = (int)session->server->pool->key.node;
+
+	/* In a dry run what follows is judged as if it had run there. */
+	if (session->route.reason == SW_ROUTE_DRY && session->engine->config->dry_run) {
+		sw_floor_add_event(&session->floor, session->route.dry_node, false, now_ns);
+		return;
+	}
+	sw_floor_add_event(&session->floor, node, is_on_primary(session), now_ns);
+	if (!is_on_primary(session))
+		sw_floor_note_shown(&session->floor, node,
+			session->level >= SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE, now_ns);
+}
+
 void sw_unit_end(struct sw_session *session)
 {
 	struct sw_unit *unit = session->unit;
@@ -497,11 +512,8 @@ void sw_unit_end(struct sw_session *session)
 	}
 	stats->transactions++;
 	note_ddl(session, now_ns);
-	/* In a dry run what follows is judged as if it had run there. */
-	if (session->has_event && session->route.reason == SW_ROUTE_DRY && session->engine->config->dry_run)
-		sw_floor_add_event(&session->floor, session->route.dry_node, false, now_ns);
-	else if (session->has_event)
-		sw_floor_add_event(&session->floor, (int)session->server->pool->key.node, is_on_primary(session), now_ns);
+	if (session->has_event)
+		note_event(session, now_ns);
 	session->has_event = session->has_failed_txn = session->has_passing = false;
 	forget_begin(session);
 	if (session->touched)

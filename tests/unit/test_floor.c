@@ -215,6 +215,67 @@ static void test_no_primary_no_bound(void **state)
 	assert_int_equal(admits(cluster, REPLICA), SW_ERR_AGAIN);
 }
 
+static void test_T46_the_replica_that_was_read_last_speaks_for_all(void **state)
+{
+	struct cluster *cluster = *state;
+	struct sw_floor *floor = &cluster->floor;
+
+	assert_true(sw_floor_is_settled(floor, &cluster->view)); /* nothing was read there */
+	sw_floor_note_shown(floor, REPLICA, true, 30);
+	sw_floor_note_shown(floor, OTHER, true, 35);
+	assert_int_equal(sw_floor_witness(floor, &cluster->view), OTHER);
+	cluster->view.node[REPLICA].settled_ns = 40;
+	assert_false(sw_floor_is_settled(floor, &cluster->view));
+	cluster->view.node[OTHER].settled_ns = 35;
+	assert_false(sw_floor_is_settled(floor, &cluster->view)); /* asked at the same moment, not after it */
+	cluster->view.node[OTHER].settled_ns = 36;
+	assert_true(sw_floor_is_settled(floor, &cluster->view));
+	cluster->view.node[OTHER].settled_ns = 0;
+	assert_true(sw_floor_is_settled(floor, &cluster->view)); /* for good */
+}
+
+static void test_T46_another_incarnation_says_nothing(void **state)
+{
+	struct cluster *cluster = *state;
+	struct sw_floor *floor = &cluster->floor;
+
+	sw_floor_note_shown(floor, REPLICA, true, 30);
+	cluster->view.node[REPLICA].since_ns = 31;
+	cluster->view.node[REPLICA].settled_ns = 40;
+	assert_int_equal(sw_floor_witness(floor, &cluster->view), -1);
+	assert_false(sw_floor_is_settled(floor, &cluster->view));
+	cluster->view.settled_ns = 31;
+	assert_true(sw_floor_is_settled(floor, &cluster->view));
+}
+
+static void test_T46_a_move_without_a_floor_leaves_no_witness(void **state)
+{
+	struct cluster *cluster = *state;
+	struct sw_floor *floor = &cluster->floor;
+
+	sw_floor_note_shown(floor, REPLICA, false, 30); /* of a first read the replica itself knows all */
+	assert_int_equal(sw_floor_witness(floor, &cluster->view), REPLICA);
+	sw_floor_note_shown(floor, OTHER, false, 35);
+	sw_floor_note_shown(floor, OTHER, true, 36);
+	assert_int_equal(sw_floor_witness(floor, &cluster->view), -1);
+	cluster->view.node[OTHER].settled_ns = 40;
+	assert_false(sw_floor_is_settled(floor, &cluster->view));
+	sw_floor_forget_shown(floor);
+	assert_true(sw_floor_is_settled(floor, &cluster->view));
+	sw_floor_note_shown(floor, OTHER, true, 50);
+	assert_int_equal(sw_floor_witness(floor, &cluster->view), OTHER);
+}
+
+static void test_T46_a_replica_that_has_become_the_primary(void **state)
+{
+	struct cluster *cluster = *state;
+
+	sw_floor_note_shown(&cluster->floor, REPLICA, true, 30);
+	cluster->view.primary = REPLICA;
+	cluster->view.node[REPLICA].role = SW_ROLE_PRIMARY;
+	assert_true(sw_floor_is_settled(&cluster->floor, &cluster->view));
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -231,6 +292,10 @@ int main(void)
 		CASE(test_T40_a_replica_that_is_numerically_ahead_on_another_timeline),
 		CASE(test_T31_a_view_that_is_not_the_newest_vouches_for_nothing),
 		CASE(test_no_primary_no_bound),
+		CASE(test_T46_the_replica_that_was_read_last_speaks_for_all),
+		CASE(test_T46_another_incarnation_says_nothing),
+		CASE(test_T46_a_move_without_a_floor_leaves_no_witness),
+		CASE(test_T46_a_replica_that_has_become_the_primary),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

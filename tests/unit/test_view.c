@@ -168,6 +168,22 @@ static void test_demand_wakes_once(void **state)
 	sw_board_unwant(*state);
 }
 
+static void test_T46_demand_for_what_is_settled(void **state)
+{
+	assert_int_equal(sw_board_settling(*state), 0);
+	assert_int_equal(sw_board_settling_ns(*state, 1), 0);
+	sw_board_want_settled(*state, 1, 30);
+	sw_board_want_settled(*state, 1, 20);
+	sw_board_want_settled(*state, -1, 25);
+	assert_int_equal(sw_board_settling(*state), 3);
+	assert_int_equal(sw_board_settling_ns(*state, 1), 30); /* the last event, in whatever order */
+	assert_int_equal(sw_board_settling_ns(*state, -1), 25);
+	assert_int_equal(sw_board_settling_ns(*state, 2), 0);
+	for (int i = 0; i < 3; i++)
+		sw_board_unwant_settled(*state);
+	assert_int_equal(sw_board_settling(*state), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +197,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_ring_wraps_to_later_samples, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_reset_of_a_full_ring, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_demand_wakes_once, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_T46_demand_for_what_is_settled, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("view", tests, NULL, NULL);
