@@ -487,8 +487,8 @@ void sw_sessions_apply_config(struct sw_engine *engine)
 	SW_LIST_EACH(&engine->sessions, at, after) {
 		struct sw_session *session = SW_CONTAINER_OF(at, struct sw_session, entry);
 
-		if (session->database && !session->has_level)
-			sw_local_reset(session);
+		if (session->database)
+			sw_local_apply_config(session);
 	}
 }
 

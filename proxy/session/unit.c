@@ -43,6 +43,7 @@ struct sw_unit *sw_unit_begin(struct sw_session *session)
 		sw_buf_init(&unit->request, REQUEST_BYTES_MAX);
 	}
 	unit->common = UINT32_MAX;
+	unit->level = session->level;
 	unit->started_ns = sw_clock_ns();
 	unit->was_in_transaction = session->txn_status != 'I';
 	session->unit = unit;
@@ -150,6 +151,7 @@ void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_sta
 		flags &= ~(uint32_t)SW_V_READ;
 	if (!(flags & SW_V_READ) || !unit->why)
 		unit->why = verdict->reason;
+	sw_hint_apply(session, unit, &verdict->hint);
 	forget_statement(unit);
 	if (unit->statements == 0 && statement->text) {
 		unit->statement = statement;
