@@ -293,7 +293,7 @@ bool sw_local_query(struct sw_session *session, struct sw_statement *statement)
 		return true;
 	}
 	is_done = execute(session, statement, true);
-	session->asked_ns = 0;
+	sw_token_answered(session);
 	if (!is_done) {
 		sw_local_end_in_error(session);
 		return true;
@@ -439,7 +439,7 @@ void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len
 	}
 	if (batch.bound)
 		sw_statement_unref(batch.bound);
-	session->asked_ns = 0;
+	sw_token_answered(session);
 	if (batch.has_failed && has_sync) {
 		sw_local_end_in_error(session);
 		return;

@@ -204,6 +204,7 @@ struct sw_session {
 	bool is_console, is_admin;
 	bool has_level;               /* the client has set seawall.consistency itself */
 	bool has_token;
+	bool is_cancelled;            /* what waits for that sample */
 	bool has_hints;               /* it honours hints */
 	bool has_event;               /* the transaction has seen or changed data */
 	bool has_failed_txn;          /* an error came in it */
@@ -394,6 +395,8 @@ bool sw_hint_is_unmet(struct sw_session *session, const struct sw_unit *unit);
 bool sw_token_is_known(struct sw_session *session, const struct sw_statement *statement);
 /* token.c: waits for the primary's next sample; false where that has taken query_wait_timeout. */
 bool sw_token_wait(struct sw_session *session);
+/* token.c: the statement that may have waited has its answer. */
+void sw_token_answered(struct sw_session *session);
 /*
  * token.c: a message comes first in line that had to wait for one, or before which the token of the startup packet is to be
  * brought. False where it has to wait (again), or the session has ended.

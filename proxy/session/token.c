@@ -34,6 +34,9 @@ static const struct sw_problem refusals[] = {
 		.hint = "Take a new one, if the cluster was restored or has lost WAL in a crash."},
 };
 
+static const struct sw_problem cancelled = {.severity = "ERROR", .sqlstate = "57014",
+	.message = "canceling statement due to user request", .detail = "It was waiting for a sample of the primary."};
+
 static enum sw_token_fit judge(struct sw_session *session, const struct sw_token *token, int64_t asked_ns)
 {
 	sw_engine_refresh_view(session->engine);
@@ -49,8 +52,11 @@ static void raise_floor(struct sw_session *session, const struct sw_token *token
 
 bool sw_token_wait(struct sw_session *session)
 {
-	struct sw_unit *unit = sw_unit_begin(session);
+	struct sw_unit *unit;
 
+	if (session->is_cancelled)
+		return false;
+	unit = sw_unit_begin(session);
 	if (session->asked_ns == 0)
 		session->asked_ns = unit->started_ns;
 	unit->waiting_since_ns = session->asked_ns;
@@ -59,6 +65,12 @@ bool sw_token_wait(struct sw_session *session)
 	session->unit = NULL;
 	sw_unit_free(session->engine, unit);
 	return false;
+}
+
+void sw_token_answered(struct sw_session *session)
+{
+	session->asked_ns = 0;
+	session->is_cancelled = false;
 }
 
 static void die_of(struct sw_session *session, const struct sw_problem *problem)
@@ -74,11 +86,13 @@ bool sw_token_resume(struct sw_session *session)
 	enum sw_token_fit fit;
 
 	if (session->asked_ns) {
+		session->is_cancelled = session->unit && session->unit->problem;
 		sw_unit_free(session->engine, session->unit);
 		session->unit = NULL;
 	}
 	if (!session->has_token)
 		return true;
+	session->is_cancelled = false; /* the statement is not the one that waits */
 	fit = judge(session, &session->token, session->asked_ns);
 	if (fit == SW_TOKEN_UNKNOWN && sw_token_wait(session))
 		return false;
@@ -88,7 +102,7 @@ bool sw_token_resume(struct sw_session *session)
 	}
 	raise_floor(session, &session->token);
 	session->has_token = false;
-	session->asked_ns = 0;
+	sw_token_answered(session);
 	return true;
 }
 
@@ -166,6 +180,8 @@ const struct sw_problem *sw_token_set(struct sw_session *session, const char *te
 	if (session->level == SW_LEVEL_EVENTUAL)
 		return &not_at_eventual;
 	fit = judge(session, &token, session->asked_ns);
+	if (fit == SW_TOKEN_UNKNOWN && session->is_cancelled)
+		return &cancelled;
 	if (fit != SW_TOKEN_GOOD)
 		return &refusals[fit];
 	raise_floor(session, &token);
@@ -178,7 +194,7 @@ const struct sw_problem *sw_token_show(struct sw_session *session, char *out)
 	struct sw_token token;
 
 	if (!is_settled(session))
-		return &refusals[SW_TOKEN_UNKNOWN];
+		return session->is_cancelled ? &cancelled : &refusals[SW_TOKEN_UNKNOWN];
 	token = (struct sw_token){.system_id = sw_token_system(view), .at = session->floor.at};
 	if (token.at.timeline == 0)
 		token.at.timeline = view->timeline;

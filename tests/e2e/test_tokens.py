@@ -1,5 +1,6 @@
 """Tokens: what one session has seen, carried to another, also behind another Seawall (T39, T41, T43, T51)."""
 
+import threading
 import zlib
 
 import psycopg
@@ -292,6 +293,21 @@ def test_a_token_that_cannot_be_known_is_an_error_and_no_lie(make_seawall):
                     with pytest.raises(psycopg.Error) as refused:
                         connection.execute(SHOW)
                     assert refused.value.sqlstate == "57P03"
+                cancelled = []
+
+                def ask():
+                    try:
+                        connection.execute(SHOW)
+                    except psycopg.Error as error:
+                        cancelled.append(error.sqlstate)
+                seawall.reload({"seawall": {"query_wait_timeout": "1min"}})
+                wait_until(lambda: "reloaded" in seawall.log(), 10, "the reload")
+                thread = threading.Thread(target=ask)
+                thread.start()
+                wait_until(lambda: any(row["state"] == "waiting" for row in seawall.console("SHOW CLIENTS")), 10, "the wait")
+                connection.cancel()
+                thread.join()
+                assert cancelled == ["57014"]
             finally:
                 cluster.primary.sigcont()
             assert value(connection, SHOW) > token
