@@ -102,11 +102,12 @@ struct sw_config {
 	uint8_t consistency, fallback;
 	uint8_t minimum_consistency; /* nobody's level promises less */
 	bool hints;
+	uint32_t max_primary_reads; /* 0 = no limit */
 	int64_t max_lag_us;
 	uint64_t max_lag_bytes;
 	double lag_recover; /* 0.0 to 1.0 */
 	int64_t lag_dwell_us, wait_for_replica_us;
-	bool sticky;
+	bool sticky, dry_run;
 	const char **primary_functions, **replica_functions; /* NULL-ended, lower case, never NULL */
 	/* [monitor] */
 	char monitor_user[SW_NAME_MAX], monitor_password[256], monitor_dbname[SW_NAME_MAX];

@@ -401,6 +401,7 @@ static void init_engine(struct sw_worker *worker, int number, struct sw_board *b
 	engine->plans = sw_plans_new();
 	engine->settings = sw_settings_table_new();
 	engine->clients = sw_quota_named("clients");
+	engine->primary_reads = sw_quota_named("primary reads");
 	sw_list_init(&engine->databases);
 	sw_list_init(&engine->sessions);
 	sw_list_init(&engine->cancels);

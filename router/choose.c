@@ -20,6 +20,7 @@ static const char *const reason_texts[SW_ROUTE_REASONS] = {
 	[SW_ROUTE_BEHIND] = "behind",
 	[SW_ROUTE_REFUSED] = "refused",
 	[SW_ROUTE_LOST] = "lost",
+	[SW_ROUTE_DRY] = "dry_run",
 };
 
 const char *sw_route_reason_text(enum sw_route_reason reason)

@@ -27,6 +27,7 @@ enum sw_route_reason {
 	SW_ROUTE_BEHIND,      /* primary: no replica reached the floor in time */
 	SW_ROUTE_REFUSED,     /* primary: a standby refused the statement, now or earlier */
 	SW_ROUTE_LOST,        /* the replica failed before it answered; ran again elsewhere */
+	SW_ROUTE_DRY,         /* primary: a replica would have served it, but for dry_run */
 	SW_ROUTE_REASONS,
 };
 

@@ -6,7 +6,6 @@
 #include "proxy/pool/plans.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 #include <uthash.h>
 
@@ -16,6 +15,9 @@
 #include "router/verdicts.h"
 
 #define PREFIX "sw_"
+
+/* With more parameters a key is put together in memory of its own. */
+#define TYPES_MAX 32
 
 struct kept_plan {
 	struct sw_plan plan;
@@ -68,33 +70,48 @@ static void retire(struct sw_plans *plans, struct kept_plan *kept)
 	kept->is_retired = true;
 }
 
-struct sw_plan *sw_plans_get(struct sw_plans *plans, const struct sw_plan_key *key, const uint8_t *types,
-	uint16_t type_count, int64_t older_ns)
+static struct kept_plan *make(struct sw_plans *plans, const uint8_t *bytes, size_t key_len)
 {
-	size_t types_len = (size_t)type_count * 4, key_len = sizeof(*key) + types_len;
-	struct kept_plan *made = sw_mem_zalloc(sizeof(*made) + key_len), *found;
+	struct kept_plan *made = sw_mem_zalloc(sizeof(*made) + key_len);
+	struct sw_plan_key key;
 
-	memcpy(made->key, key, sizeof(*key));
-	if (types_len > 0)
-		memcpy(made->key + sizeof(*key), types, types_len);
-	HASH_FIND(hh, plans->kept, made->key, key_len, found);
-	if (found && found->plan.made_ns > older_ns) {
-		sw_mem_free(made);
-		return sw_plan_ref(&found->plan);
-	}
-	if (found)
-		retire(plans, found);
-	sw_statement_ref(key->statement);
+	memcpy(&key, bytes, sizeof(key));
+	memcpy(made->key, bytes, key_len);
 	made->key_len = key_len;
-	made->plan = (struct sw_plan){.statement = key->statement,
-		.settings = sw_settings_ref(key->settings),
-		.types = made->key + sizeof(*key),
-		.type_count = type_count,
+	sw_statement_ref(key.statement);
+	made->plan = (struct sw_plan){.statement = key.statement,
+		.settings = sw_settings_ref(key.settings),
+		.types = made->key + sizeof(key),
+		.type_count = (uint16_t)((key_len - sizeof(key)) / 4),
 		.made_ns = sw_clock_ns(),
 		.id = ++plans->last_id,
 		.refs = 1};
 	HASH_ADD_KEYPTR(hh, plans->kept, made->key, key_len, made);
-	return &made->plan;
+	return made;
+}
+
+struct sw_plan *sw_plans_get(struct sw_plans *plans, const struct sw_plan_key *key, const uint8_t *types,
+	uint16_t type_count, int64_t older_ns)
+{
+	size_t types_len = (size_t)type_count * 4, key_len = sizeof(*key) + types_len;
+	uint8_t here[sizeof(*key) + TYPES_MAX * 4];
+	uint8_t *bytes = type_count <= TYPES_MAX ? here : sw_mem_alloc(key_len);
+	struct kept_plan *found;
+
+	memcpy(bytes, key, sizeof(*key));
+	if (types_len > 0)
+		memcpy(bytes + sizeof(*key), types, types_len);
+	HASH_FIND(hh, plans->kept, bytes, key_len, found);
+	if (found && found->plan.made_ns > older_ns) {
+		sw_plan_ref(&found->plan);
+	} else {
+		if (found)
+			retire(plans, found);
+		found = make(plans, bytes, key_len);
+	}
+	if (bytes != here)
+		sw_mem_free(bytes);
+	return &found->plan;
 }
 
 void sw_plan_fix_types(struct sw_plan *plan, const uint8_t *types, uint16_t type_count)
@@ -139,9 +156,19 @@ void sw_plan_unref(struct sw_plans *plans, struct sw_plan *plan)
 	sw_mem_free(kept);
 }
 
+/* Made for each execution of a statement: printf would take longer than all the rest of it. */
 void sw_plan_name(const struct sw_plan *plan, char out[SW_PLAN_NAME_MAX])
 {
-	snprintf(out, SW_PLAN_NAME_MAX, PREFIX "%x", plan->id);
+	static const char digits[] = "0123456789abcdef";
+	int shift = 28;
+
+	memcpy(out, PREFIX, strlen(PREFIX));
+	out += strlen(PREFIX);
+	while (shift > 0 && plan->id >> shift == 0)
+		shift -= 4;
+	for (; shift >= 0; shift -= 4)
+		*out++ = digits[plan->id >> shift & 15];
+	*out = '\0';
 }
 
 bool sw_plan_name_is_ours(const char *name)

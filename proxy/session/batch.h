@@ -40,6 +40,23 @@ static inline struct sw_reader sw_batch_body(const struct sw_batch_message *mess
 	return sw_reader_over(message->bytes + SW_HEADER_BYTES, message->len - SW_HEADER_BYTES);
 }
 
+/* Is it one of the messages that make up a batch, Sync and Flush among them? */
+static inline bool sw_batch_has(char type)
+{
+	switch (type) {
+	case 'P':
+	case 'B':
+	case 'D':
+	case 'E':
+	case 'C':
+	case 'H':
+	case 'S':
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Refused when it comes first in line. */
 static inline bool sw_batch_is_too_long(const struct sw_batch_message *message)
 {

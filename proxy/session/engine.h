@@ -111,6 +111,7 @@ struct sw_engine {
 	uv_timer_t refusal_timer;         /* armed while refusals is not empty */
 	struct sw_unit *spare_units;      /* for the next units of work, so that the hot path allocates none */
 	struct sw_quota *clients;         /* shared: all clients of the process */
+	struct sw_quota *primary_reads;   /* shared: reads on the primary in place of replicas */
 	struct sw_session **slots;        /* by the low 24 bits of the cancel key's pid */
 	uint32_t slot_count, session_count, slot_hint;
 	uint64_t session_serial;

@@ -67,8 +67,12 @@ static void send_renamed(struct sw_session *session, const struct sw_batch_messa
 /* The server will speak of 'theirs' where the client knows the statement as 'ours'. */
 static void note_rename(struct sw_unit *unit, const char *theirs, const char *ours)
 {
-	snprintf(unit->their_name, sizeof(unit->their_name), "%s", theirs);
-	snprintf(unit->our_name, sizeof(unit->our_name), "%s", ours);
+	size_t theirs_len = strnlen(theirs, sizeof(unit->their_name) - 1), ours_len = strnlen(ours, sizeof(unit->our_name) - 1);
+
+	memcpy(unit->their_name, theirs, theirs_len);
+	unit->their_name[theirs_len] = '\0';
+	memcpy(unit->our_name, ours, ours_len);
+	unit->our_name[ours_len] = '\0';
 }
 
 uint32_t sw_extended_make_room(struct sw_session *session)
@@ -473,7 +477,7 @@ static bool send_query(struct sw_session *session, struct sw_unit *unit, const s
 
 bool sw_extended_has(char type)
 {
-	return type != '\0' && strchr("PBDECHSQF", type);
+	return sw_batch_has(type) || type == 'Q' || type == 'F';
 }
 
 /* Handles one message; false where it has to wait or the session ended. */

@@ -137,7 +137,7 @@ void sw_lookahead(struct sw_session *session, const uint8_t *bytes, size_t len, 
 	*ret_seen = (struct sw_lookahead){.is_prepare_only = true};
 	while (!ret_seen->has_sync && !ret_seen->has_flush &&
 		sw_batch_next(bytes + ret_seen->bytes, len - ret_seen->bytes, &message)) {
-		if (message.len < message.total || !strchr("PBDECHS", message.type) || message.type == '\0')
+		if (message.len < message.total || !sw_batch_has(message.type))
 			break;
 		scan_message(session, &scan, &message);
 		ret_seen->bytes += message.total;
@@ -154,7 +154,7 @@ bool sw_lookahead_is_whole(const uint8_t *bytes, size_t len)
 			return true; /* it will be refused when it comes first in line */
 		if (message.len < message.total)
 			return false;
-		if (message.type == 'S' || message.type == 'H' || !strchr("PBDEC", message.type))
+		if (message.type == 'S' || message.type == 'H' || !sw_batch_has(message.type))
 			return true;
 	}
 	return false;

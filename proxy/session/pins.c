@@ -29,6 +29,8 @@ static const char asked_sql[] =
 
 void sw_pins_add(struct sw_session *session, uint32_t pins)
 {
+	if ((pins & ~session->pins) == 0)
+		return;
 	for (uint32_t kind = 0; kind < SW_PIN_KINDS; kind++)
 		session->database->stats.pins[kind] += (pins & ~session->pins) >> kind & 1;
 	session->pins |= pins;

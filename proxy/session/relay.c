@@ -373,7 +373,23 @@ static bool is_read_whole(struct sw_session *session, char type, size_t total)
 /* Is it the turn of an answer of Seawall's own, before a message of this type? */
 static bool is_answer(char type)
 {
-	return strchr("123TtnCIsDEZ", type) != NULL;
+	switch (type) {
+	case '1':
+	case '2':
+	case '3':
+	case 'T':
+	case 't':
+	case 'n':
+	case 'C':
+	case 'I':
+	case 's':
+	case 'D':
+	case 'E':
+	case 'Z':
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* One message that has arrived whole (bytes[0..total)), in place in the run or put together. Returns whether it passes. */

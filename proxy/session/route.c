@@ -11,6 +11,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
+#include "proxy/pool/quota.h"
 #include "proxy/pool/settings.h"
 #include "proxy/session/session.h"
 #include "router/verdicts.h"
@@ -164,6 +165,31 @@ static struct sw_choice_request choice_of(struct sw_session *session, const stru
 	};
 }
 
+/* To the primary in place of a replica: as one of max_primary_reads, or it waits for its turn, or for a replica (T56). */
+static enum sw_route_step divert(struct sw_session *session, struct sw_unit *unit)
+{
+	struct sw_engine *engine = session->engine;
+	const struct sw_config *config = engine->config;
+	int64_t now_ns = sw_clock_ns(), limit_ns = config->query_wait_timeout_us * SW_NS_PER_US;
+
+	if (unit->is_diverted || config->max_primary_reads == 0)
+		return SW_ROUTE_GO;
+	unit->is_diverted = sw_quota_take(engine->primary_reads, config->max_primary_reads, 0);
+	if (unit->is_diverted)
+		return SW_ROUTE_GO;
+	if (unit->waiting_since_ns == 0)
+		unit->waiting_since_ns = now_ns;
+	if (limit_ns > 0 && now_ns - unit->waiting_since_ns >= limit_ns) {
+		sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "57P03",
+			.message = "no replica can serve this read, and the primary serves as many in their place as it may",
+			.detail = "query_wait_timeout ended while max_primary_reads others were under way.",
+			.hint = "SHOW LAG on the console says what keeps the replicas; max_primary_reads can be raised."});
+		return SW_ROUTE_ENDED;
+	}
+	wait_in(session, &engine->waiting_primary);
+	return SW_ROUTE_WAIT;
+}
+
 /*
  * Level strong: to the floor of a session whatever had been acknowledged to anybody when the unit arrived is an event on the
  * primary. One sample serves all who wait for one.
@@ -174,6 +200,18 @@ static void demand_the_present(struct sw_session *session, struct sw_unit *unit)
 		return;
 	unit->has_bound = true;
 	sw_floor_add_event(&session->floor, -1, true, unit->started_ns);
+}
+
+/* For dry_run: which replica would serve it, perhaps after a wait? The answer is the primary's, at once. */
+static int pretend(struct sw_unit *unit, const struct sw_choice_request *request, enum sw_route_reason *ret_reason)
+{
+	int node = -1;
+
+	if (sw_choose_replica(request, &node) == SW_CHOICE_WAIT)
+		node = sw_choose_stale(request);
+	unit->dry_node = node;
+	*ret_reason = node >= 0 ? SW_ROUTE_DRY : SW_ROUTE_NO_REPLICA;
+	return -1;
 }
 
 /*
@@ -188,6 +226,8 @@ static int choose_replica(struct sw_session *session, struct sw_unit *unit, enum
 	int node = -1;
 
 	*ret_step = SW_ROUTE_GO;
+	if (config->dry_run)
+		return pretend(unit, &request, ret_reason);
 	demand_the_present(session, unit);
 	kind = sw_choose_replica(&request, &node);
 	if (kind == SW_CHOICE_REPLICA) {
@@ -201,8 +241,10 @@ static int choose_replica(struct sw_session *session, struct sw_unit *unit, enum
 		return -1;
 	}
 	*ret_reason = unit->excluded ? SW_ROUTE_LOST : kind == SW_CHOICE_WAIT ? SW_ROUTE_BEHIND : SW_ROUTE_NO_REPLICA;
-	if (config->fallback == SW_FALLBACK_PRIMARY || (config->fallback == SW_FALLBACK_STALE && unit->level == SW_LEVEL_STRONG))
+	if (config->fallback == SW_FALLBACK_PRIMARY || (config->fallback == SW_FALLBACK_STALE && unit->level == SW_LEVEL_STRONG)) {
+		*ret_step = divert(session, unit);
 		return -1;
+	}
 	if (config->fallback == SW_FALLBACK_STALE) {
 		node = sw_choose_stale(&request);
 		if (node >= 0)
@@ -225,6 +267,7 @@ static uint32_t waited_us(const struct sw_unit *unit)
 static void note_route(struct sw_session *session, struct sw_unit *unit, int node, enum sw_route_reason reason)
 {
 	session->route = (struct sw_route){.node = node,
+		.dry_node = unit->dry_node,
 		.reason = reason,
 		.why = unit->why ? unit->why : "",
 		.floor = session->floor.at,
@@ -234,6 +277,8 @@ static void note_route(struct sw_session *session, struct sw_unit *unit, int nod
 
 static void count_route(struct sw_session *session, int node)
 {
+	if (session->route.reason == SW_ROUTE_DRY)
+		node = session->route.dry_node;
 	session->database->stats.routes[node][session->route.reason]++;
 	session->database->stats.wait_us += session->route.waited_us;
 }
@@ -326,9 +371,19 @@ struct sw_server *sw_route_take_for_login(struct sw_session *session, struct sw_
 
 static enum sw_route_step route_attached(struct sw_session *session, struct sw_unit *unit);
 
+/* A session asks for the same one or two again and again. */
+static struct sw_pool *pool_of(struct sw_session *session, int node)
+{
+	struct sw_pool **known = &session->pools[node == session->engine->view.primary];
+
+	if (!*known || (*known)->key.node != (uint32_t)node || strcmp((*known)->key.dbname, session->database->dbname) != 0)
+		*known = sw_pool_get(session->engine, node, session->database, session->user);
+	return *known;
+}
+
 static enum sw_route_step take_server(struct sw_session *session, struct sw_unit *unit, int node, enum sw_route_reason reason)
 {
-	struct sw_pool *pool = sw_pool_get(session->engine, node, session->database, session->user);
+	struct sw_pool *pool = pool_of(session, node);
 	struct sw_server *server;
 
 	note_route(session, unit, node, reason);

@@ -489,6 +489,8 @@ void sw_sessions_apply_config(struct sw_engine *engine)
 
 		if (session->database)
 			sw_local_apply_config(session);
+		if (session->route.reason == SW_ROUTE_DRY && !engine->config->dry_run)
+			sw_floor_add_event(&session->floor, -1, true, sw_clock_ns()); /* what it has read was the primary's after all */
 	}
 }
 

@@ -127,6 +127,8 @@ struct sw_unit {
 	bool is_read;               /* may run on a replica */
 	bool is_final;              /* has effects on the session of its own: never run again */
 	bool is_unsynced;           /* runs without the session's settings, which cannot be set: it replaces them */
+	int32_t dry_node;           /* dry_run: the replica that would have served it */
+	bool is_diverted;           /* a read on the primary in place of a replica: it has a place among engine->primary_reads */
 	bool has_bound;             /* level strong: what had happened when it arrived is in the session's floor */
 	bool is_wary;               /* calls functions that may be others since the catalog was read */
 	bool may_retry;             /* request is complete and nothing has been forwarded */
@@ -147,6 +149,7 @@ struct sw_unit {
 /* What SHOW seawall.last_route tells. */
 struct sw_route {
 	int32_t node;                 /* -1 = none yet */
+	int32_t dry_node;             /* with SW_ROUTE_DRY: the replica that would have been it */
 	enum sw_route_reason reason;
 	const char *why;              /* the verdict's text */
 	struct sw_position floor, at;
@@ -174,6 +177,7 @@ struct sw_session {
 	char *wanted;                 /* name of the database, until then */
 	char *user;
 	struct sw_server *server;     /* linked; NULL between units */
+	struct sw_pool *pools[2];     /* those of its last units on replicas and on the primary: they live as long as the worker */
 	struct sw_unit *unit;         /* under way; NULL = none */
 	struct sw_settings *startup_vars, *vars, *params;
 	struct sw_settings *facts;    /* what it will be told, while it waits for the first catalog of its database; else NULL */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "proxy/base/clock.h"
+#include "proxy/config.h"
 #include "proxy/session/session.h"
 #include "router/verdicts.h"
 
@@ -144,12 +145,19 @@ static bool is_settled(struct sw_session *session)
 	       sw_floor_settle(&session->floor, session->engine->board, view) == SW_OK;
 }
 
-/* What the transaction under way has read is seen, too; what it has written nobody else can see yet. */
-static void note_transaction(struct sw_session *session)
+/*
+ * What is seen and is no event yet: what the transaction under way has read (what it has written nobody else can see), and in
+ * a dry run all reads, which are noted where they would have run.
+ */
+static void note_unnoted(struct sw_session *session)
 {
 	const struct sw_server *server = session->server;
 
-	if (session->asked_ns == 0 && session->txn_status == 'T' && session->has_event && server)
+	if (session->asked_ns != 0)
+		return;
+	if (session->engine->config->dry_run)
+		sw_floor_add_event(&session->floor, -1, true, sw_clock_ns());
+	else if (session->txn_status == 'T' && session->has_event && server)
 		sw_floor_add_event(&session->floor, (int)server->pool->key.node, server->is_primary, sw_clock_ns());
 }
 
@@ -162,7 +170,7 @@ bool sw_token_is_known(struct sw_session *session, const struct sw_statement *st
 		return true;
 	if (verdict->flags & SW_V_SHOW) {
 		sw_engine_refresh_view(session->engine);
-		note_transaction(session);
+		note_unnoted(session);
 		return is_settled(session);
 	}
 	if (sw_token_parse(verdict->value, strlen(verdict->value), &token) != SW_OK)

@@ -10,6 +10,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/config.h"
+#include "proxy/pool/quota.h"
 #include "proxy/pool/settings.h"
 #include "proxy/session/session.h"
 #include "router/catalog.h"
@@ -71,6 +72,8 @@ void sw_unit_free(struct sw_engine *engine, struct sw_unit *unit)
 	if (!unit)
 		return;
 	drop_expects(engine, unit);
+	if (unit->is_diverted)
+		sw_quota_give(engine->primary_reads);
 	sw_plan_unref(engine->plans, unit->named);
 	sw_plan_unref(engine->plans, unit->asked);
 	sw_plan_unref(engine->plans, unit->own_portal);
@@ -448,7 +451,10 @@ void sw_unit_end(struct sw_session *session)
 	}
 	stats->transactions++;
 	note_ddl(session, now_ns);
-	if (session->has_event)
+	/* In a dry run what follows is judged as if it had run there. */
+	if (session->has_event && session->route.reason == SW_ROUTE_DRY && session->engine->config->dry_run)
+		sw_floor_add_event(&session->floor, session->route.dry_node, false, now_ns);
+	else if (session->has_event)
 		sw_floor_add_event(&session->floor, (int)session->server->pool->key.node, is_on_primary(session), now_ns);
 	session->has_event = session->has_failed_txn = session->has_passing = false;
 	forget_begin(session);

@@ -136,7 +136,7 @@ def test_sighup_with_a_faulty_file_keeps_the_old_one(cluster, make_seawall):
 
 
 def test_sighup_with_what_needs_a_restart_is_refused_with_reason(cluster, make_seawall):
-    seawall = make_seawall(cluster)
+    seawall = make_seawall(cluster, config={"seawall": {"workers": 2}})
     seawall.reload({"seawall": {"workers": 3}})
     wait_until(lambda: "workers" in seawall.log() and "restart" in seawall.log(), 5, "the refusal to be logged")
     assert setting(seawall, "workers") == "2"

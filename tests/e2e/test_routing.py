@@ -585,6 +585,96 @@ def test_level_strong_of_many_sessions_takes_few_samples(late, late_table, make_
     assert samples < 400
 
 
+def sleeping_on_the_primary(late, connection, table):
+    """A thread whose read runs on the primary until it is cancelled."""
+    def read():
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT count(*) FROM %s, pg_sleep(30)" % table)
+    thread = threading.Thread(target=read)
+    thread.start()
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%' || 'pg_sleep(30)' AND state = 'active'"
+    wait_until(lambda: late.primary.value(asleep) == 1, 10, "the read to run on the primary")
+    return thread
+
+
+def test_T56_reads_in_place_of_replicas_are_limited(late, late_table, make_seawall):
+    """One reads on the primary because no replica is up to date; the next waits for its turn, and is served by a replica
+    when there is one again."""
+    for node in late.standbys:
+        node.pause_replay()
+    seawall = make_seawall(late, config={"seawall": {"query_wait_timeout": "30s"},
+                                         "routing": {"wait_for_replica": "0", "max_primary_reads": "1"}})
+    insert, read = "INSERT INTO %s VALUES (%d)", "SELECT count(*) FROM " + late_table
+    with seawall.connect() as first, seawall.connect() as second, seawall.connect() as third:
+        for number, connection in enumerate((first, second, third)):
+            connection.execute(insert % (late_table, 100 + number))
+        assert value(first, read) == 6 and value(second, read) == 6  # one after the other
+        assert last_route(second).node == "pg1"
+        running = sleeping_on_the_primary(late, first, late_table)
+        seen = []
+        waiting = threading.Thread(target=lambda: seen.append(value(second, read)))
+        waiting.start()
+        wait_until(lambda: [row for row in seawall.console("SHOW CLIENTS") if row["state"] == "waiting"], 10,
+                   "the second read to wait")
+        third.execute(insert % (late_table, 200))  # is no read
+        assert seen == []
+        for node in late.standbys:
+            node.resume_replay()
+        waiting.join()
+        assert seen[0] >= 6 and last_route(second).node in ("pg2", "pg3")
+        first.cancel()
+        running.join()
+
+
+def test_T56_a_read_that_waits_for_its_turn_too_long_fails(late, late_table, make_seawall):
+    for node in late.standbys:
+        node.pause_replay()
+    seawall = make_seawall(late, config={"seawall": {"query_wait_timeout": "300ms"},
+                                         "routing": {"wait_for_replica": "0", "max_primary_reads": "1"}})
+    with seawall.connect() as first, seawall.connect() as second:
+        for number, connection in enumerate((first, second)):
+            connection.execute("INSERT INTO %s VALUES (%d)" % (late_table, 100 + number))
+        running = sleeping_on_the_primary(late, first, late_table)
+        with pytest.raises(psycopg.Error) as failure:
+            second.execute("SELECT count(*) FROM " + late_table)
+        assert failure.value.sqlstate == "57P03" and "max_primary_reads" in str(failure.value)
+        first.cancel()
+        running.join()
+        assert value(second, "SELECT count(*) FROM " + late_table) == 5
+
+
+def test_dry_run_counts_and_changes_nothing(late, late_table, make_seawall):
+    seawall = make_seawall(late, config={"routing": {"dry_run": "on"}})
+    witness = Witness(late)
+    with seawall.connect(autocommit=True) as connection:
+        connection.execute("INSERT INTO %s VALUES (100)" % late_table)
+        for _ in range(5):
+            assert not witness.is_on_replica(connection, "SELECT count(*) FROM " + late_table)
+            assert last_route(connection)[:2] == ("pg1", "dry_run")
+        connection.execute("BEGIN READ ONLY")
+        assert value(connection, "SELECT count(*) FROM " + late_table) == 4
+        connection.execute("COMMIT")
+        assert not witness.is_on_replica(connection, "SELECT pg_backend_pid()")
+        assert last_route(connection)[:2] == ("pg1", "statement")
+    dry = {row["node"]: int(row["count"]) for row in seawall.console("SHOW ROUTES") if row["reason"] == "dry_run"}
+    assert sum(dry.values()) == 6 and set(dry) <= {"pg2", "pg3"}
+
+
+def test_T29_what_a_dry_run_has_shown_is_not_taken_back(late, late_table, make_seawall):
+    seawall = make_seawall(late, config={"routing": {"dry_run": "on", "wait_for_replica": "0"}})
+    with seawall.connect() as connection:
+        assert value(connection, "SELECT count(*) FROM " + late_table) == 3
+        for node in late.standbys:
+            node.pause_replay()
+        late.primary.execute("INSERT INTO %s VALUES (100)" % late_table)
+        assert value(connection, "SELECT count(*) FROM " + late_table) == 4
+        seawall.reload({"routing": {"dry_run": "off"}})
+        for node in late.standbys:
+            node.set_delay(60000)  # so that they are not merely paused …
+            node.resume_replay()  # … and yet without the row
+        assert value(connection, "SELECT count(*) FROM " + late_table) == 4
+
+
 def test_level_off_reads_on_the_primary(late, late_table, make_seawall):
     seawall = make_seawall(late, config={"routing": {"consistency": "off"}})
     witness = Witness(late)

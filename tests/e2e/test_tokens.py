@@ -138,6 +138,17 @@ def test_in_a_transaction_it_covers_what_that_has_read(pair, late_table, late):
         connection.execute("COMMIT")
 
 
+def test_in_a_dry_run_it_covers_what_the_primary_showed(pair, late_table, late, make_seawall):
+    """There reads are counted for replicas and run on the primary, which shows more."""
+    dry = make_seawall(late, config={"routing": {"dry_run": "on"}})
+    with dry.connect() as connection, pair[1].connect() as other:
+        for number in range(250000, 250020):
+            late.primary.execute("INSERT INTO %s VALUES (%d)" % (late_table, number))
+            assert value(connection, "SELECT max(id) FROM " + late_table) == number
+            set_token(other, value(connection, SHOW))
+            assert value(other, "SELECT max(id) FROM " + late_table) == number
+
+
 def test_a_transaction_that_has_failed_shows_none(pair):
     with pair[0].connect() as connection:
         connection.execute("BEGIN")

@@ -224,6 +224,11 @@ class Seawall:
         except OSError:
             return ""
 
+    @property
+    def overhead(self):
+        """How many times the memory it takes that was built as this one is: ThreadSanitizer remembers each access."""
+        return 8 if "tsan" in self.binary else 1
+
     def rss_kb(self):
         return proc.rss_kb(self.pid)
 

@@ -341,7 +341,7 @@ static void test_unknown_keys_name_the_closest(void **state)
 static void test_what_later_versions_bring_is_refused(void **state)
 {
 	static const char *const keys[] = {
-	        "state_dir", "http_listen", "max_primary_reads", "optimistic_transactions"};
+	        "state_dir", "http_listen", "optimistic_transactions"};
 	char text[256], expected[256];
 
 	(void)state;
