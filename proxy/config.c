@@ -69,6 +69,11 @@ enum sw_consistency sw_config_level(const struct sw_config *config, const struct
 	return (enum sw_consistency)config->consistency;
 }
 
+bool sw_config_hints(const struct sw_config *config, const struct sw_user_config *user)
+{
+	return user && user->has_hints ? user->hints : config->hints;
+}
+
 enum sw_pool_mode sw_config_pool_mode(const struct sw_config *config,
         const struct sw_database_config *database, const struct sw_user_config *user)
 {

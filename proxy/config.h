@@ -14,6 +14,7 @@
 
 #include "proxy/base/err.h"
 #include "proxy/base/limits.h"
+#include "router/level.h"
 
 enum sw_auth_type { SW_AUTH_TRUST, SW_AUTH_PLAIN, SW_AUTH_MD5, SW_AUTH_SCRAM, SW_AUTH_CERT, SW_AUTH_HBA, SW_AUTH_PAM };
 /* libpq's sslmode, for either side. */
@@ -26,7 +27,6 @@ enum sw_sslmode {
 	SW_SSL_VERIFY_FULL,
 };
 enum sw_pool_mode { SW_POOL_TRANSACTION, SW_POOL_SESSION };
-enum sw_consistency { SW_LEVEL_OFF, SW_LEVEL_EVENTUAL, SW_LEVEL_SESSION, SW_LEVEL_STRONG };
 enum sw_fallback { SW_FALLBACK_PRIMARY, SW_FALLBACK_STALE, SW_FALLBACK_ERROR };
 
 /* The TLS of one side. Paths are absolute, "" = none. */
@@ -64,7 +64,7 @@ struct sw_database_config {
 struct sw_user_config {
 	char name[SW_NAME_MAX];
 	uint8_t consistency, pool_mode;
-	bool has_consistency, has_pool_mode;
+	bool has_consistency, has_pool_mode, hints, has_hints;
 	uint32_t line;
 };
 
@@ -100,6 +100,8 @@ struct sw_config {
 	bool log_connections, log_disconnections;
 	/* [routing] */
 	uint8_t consistency, fallback;
+	uint8_t minimum_consistency; /* nobody's level promises less */
+	bool hints;
 	uint32_t max_primary_reads; /* 0 = no limit */
 	int64_t max_lag_us;
 	uint64_t max_lag_bytes;
@@ -150,6 +152,8 @@ const struct sw_user_config *sw_config_user(const struct sw_config *config, cons
  */
 enum sw_consistency sw_config_level(const struct sw_config *config, const struct sw_database_config *database,
         const struct sw_user_config *user);
+/* Does a session of this user honour hints? The entry may be NULL. */
+bool sw_config_hints(const struct sw_config *config, const struct sw_user_config *user);
 enum sw_pool_mode sw_config_pool_mode(const struct sw_config *config,
         const struct sw_database_config *database, const struct sw_user_config *user);
 /* Server connections for each (node, database, user). */

@@ -271,6 +271,29 @@ static void check_functions(struct sw_config_load *load)
 				        *name);
 }
 
+static void check_level(struct sw_config_load *load, uint32_t line, const char *name, uint8_t level)
+{
+	enum sw_consistency least = (enum sw_consistency)load->config->minimum_consistency;
+
+	if (sw_level_is_weaker((enum sw_consistency)level, least))
+		sw_config_fault(load, line, "%s: \"consistency\" (%s) is weaker than \"minimum_consistency\" (%s): raise it", name,
+		        sw_level_text((enum sw_consistency)level), sw_level_text(least));
+}
+
+static void check_levels(struct sw_config_load *load)
+{
+	const struct sw_config *config = load->config;
+
+	check_level(load, sw_config_key_line(load, "routing", "minimum_consistency"), "[routing]", config->consistency);
+	for (uint32_t i = 0; i < config->database_count; i++)
+		if (load->databases[i].config.has_consistency)
+			check_level(load, load->databases[i].config.line, load->databases[i].config.name,
+			        load->databases[i].config.consistency);
+	for (uint32_t i = 0; i < config->user_count; i++)
+		if (config->users[i].has_consistency)
+			check_level(load, config->users[i].line, config->users[i].name, config->users[i].consistency);
+}
+
 static void finish_workers(struct sw_config *config)
 {
 	long count = sysconf(_SC_NPROCESSORS_ONLN);
@@ -348,6 +371,7 @@ void sw_config_finish(struct sw_config_load *load)
 	check_pools(load);
 	check_monitor(load);
 	check_functions(load);
+	check_levels(load);
 	finish_workers(load->config);
 	finish_databases(load);
 }

@@ -27,6 +27,9 @@ static const struct sw_key_choice pool_modes[] = {
         {"transaction", SW_POOL_TRANSACTION}, {"session", SW_POOL_SESSION}, {NULL, 0}};
 static const struct sw_key_choice levels[] = {{"off", SW_LEVEL_OFF}, {"eventual", SW_LEVEL_EVENTUAL},
         {"session", SW_LEVEL_SESSION}, {"strong", SW_LEVEL_STRONG}, {NULL, 0}};
+/* Not off: nothing that a session may choose promises less than the primary's answer. */
+static const struct sw_key_choice minimum_levels[] = {{"eventual", SW_LEVEL_EVENTUAL},
+        {"session", SW_LEVEL_SESSION}, {"strong", SW_LEVEL_STRONG}, {NULL, 0}};
 static const struct sw_key_choice fallbacks[] = {{"primary", SW_FALLBACK_PRIMARY},
         {"stale", SW_FALLBACK_STALE}, {"error", SW_FALLBACK_ERROR}, {NULL, 0}};
 
@@ -220,6 +223,11 @@ const struct sw_config_key sw_config_keys[] = {
 	{ROUTING, .name = "consistency", .type = SW_KEY_CHOICE, AT(sw_config, consistency),
 	 .default_text = "session", .choices = levels, RELOAD,
 	 .help = "what reads on replicas promise"},
+	{ROUTING, .name = "minimum_consistency", .type = SW_KEY_CHOICE, AT(sw_config, minimum_consistency),
+	 .default_text = "eventual", .choices = minimum_levels, RELOAD,
+	 .help = "the weakest level that a session or a hint may choose"},
+	{ROUTING, .name = "hints", .type = SW_KEY_BOOL, AT(sw_config, hints), .default_text = "off", RELOAD,
+	 .help = "a leading comment that begins with seawall: steers its statement"},
 	{ROUTING, .name = "max_lag", .type = SW_KEY_TIME, AT(sw_config, max_lag_us),
 	 .default_text = "10s", RANGE(MS, 7 * D), RELOAD,
 	 .help = "a replica further behind than this serves nothing"},
@@ -321,6 +329,10 @@ const struct sw_config_key sw_config_keys[] = {
 	 HAS(sw_user_config, has_consistency),
 	 .absent = "(as for the database)", .choices = levels, RELOAD,
 	 .help = "level of this user, whatever the database"},
+	{USERS, .name = "hints", .type = SW_KEY_BOOL, AT(sw_user_config, hints),
+	 HAS(sw_user_config, has_hints),
+	 .absent = "(as in [routing])", RELOAD,
+	 .help = "whether hints of this user count"},
 };
 /* clang-format on */
 

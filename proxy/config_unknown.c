@@ -28,7 +28,6 @@ static const struct name_advice names[] = {
                 "remove the line"},
         {NULL, "state_dir", NULL},
         {NULL, "http_listen", NULL},
-        {NULL, "hints", NULL},
         {NULL, "optimistic_transactions", NULL},
         {NULL, "session_key*", NULL},
         {NULL, "unix_socket_mode", NULL},

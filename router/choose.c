@@ -14,6 +14,7 @@ static const char *const reason_texts[SW_ROUTE_REASONS] = {
 	[SW_ROUTE_TRANSACTION] = "transaction",
 	[SW_ROUTE_PINNED] = "pinned",
 	[SW_ROUTE_LEVEL] = "level",
+	[SW_ROUTE_HINT] = "hint",
 	[SW_ROUTE_SETTING] = "setting",
 	[SW_ROUTE_NO_REPLICA] = "no_replica",
 	[SW_ROUTE_BEHIND] = "behind",

@@ -21,6 +21,7 @@ enum sw_route_reason {
 	SW_ROUTE_TRANSACTION, /* primary: a transaction that may write */
 	SW_ROUTE_PINNED,      /* the server connection that holds the session's state */
 	SW_ROUTE_LEVEL,       /* primary: consistency = off */
+	SW_ROUTE_HINT,        /* primary: a hint asks for it */
 	SW_ROUTE_SETTING,     /* primary: a setting of the session asks for it (serializable) */
 	SW_ROUTE_NO_REPLICA,  /* primary: no replica is up and within its limits */
 	SW_ROUTE_BEHIND,      /* primary: no replica reached the floor in time */

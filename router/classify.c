@@ -198,4 +198,5 @@ void sw_classify(const char *text, size_t len, const struct sw_classify_env *env
 		set_unparsed(ret_verdict, unseen);
 	else
 		parse_and_scan(text, len, env, ret_verdict);
+	sw_hint_parse(text, len, &ret_verdict->hint);
 }

@@ -12,6 +12,7 @@
 
 #include "proxy/base/err.h"
 #include "proxy/base/limits.h"
+#include "router/hint.h"
 
 struct sw_catalog;
 
@@ -82,6 +83,7 @@ enum sw_pin {
 const char *sw_pin_text(uint32_t pins);
 
 struct sw_verdict {
+	struct sw_hint hint; /* of the text's leading comment */
 	uint32_t flags;     /* enum sw_verdict_flag */
 	uint32_t pins;      /* enum sw_pin: what running it leaves behind */
 	uint32_t statements;/* how many statements the text holds */

@@ -150,3 +150,20 @@ void sw_floor_forget_shown(struct sw_floor *floor)
 {
 	floor->shown_ns = 0;
 }
+
+enum sw_err sw_floor_resolve(struct sw_floor *floor, const struct sw_board *board, const struct sw_view *view)
+{
+	if (floor->primary_event_ns > 0 && resolve_by_primary(floor, board, view) != SW_OK)
+		return SW_ERR_AGAIN;
+	if (floor->replica_event_ns > 0 && resolve_replica_event(floor, board, view) != SW_OK)
+		return SW_ERR_AGAIN;
+	return follow_timeline(floor, view);
+}
+
+void sw_floor_raise(struct sw_floor *floor, const struct sw_view *view, struct sw_position at, int64_t now_ns)
+{
+	if (at.timeline != view->timeline || (floor->at.timeline != 0 && floor->at.timeline != at.timeline))
+		sw_floor_add_event(floor, view->primary, true, now_ns);
+	else
+		raise_to(floor, at);
+}

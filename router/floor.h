@@ -81,4 +81,16 @@ void sw_floor_forget_shown(struct sw_floor *floor);
 enum sw_err sw_floor_admits(struct sw_floor *floor, const struct sw_board *board, const struct sw_view *view,
 	int node) SW_MUST_USE;
 
+/*
+ * Brings all that the session has seen and written into floor->at, on the primary's timeline. SW_ERR_AGAIN: a sample is wanted.
+ * A session that has seen nothing keeps timeline 0.
+ */
+enum sw_err sw_floor_resolve(struct sw_floor *floor, const struct sw_board *board, const struct sw_view *view) SW_MUST_USE;
+
+/*
+ * From now on the session also has to see what lies before 'at', of a token. Positions of two timelines do not compare: one of
+ * another timeline counts as an event on the primary, whose bound lies past all of it that survived (rule 5).
+ */
+void sw_floor_raise(struct sw_floor *floor, const struct sw_view *view, struct sw_position at, int64_t now_ns);
+
 #endif

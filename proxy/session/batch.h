@@ -70,6 +70,7 @@ static inline bool sw_batch_is_too_long(const struct sw_batch_message *message)
 struct sw_lookahead {
 	bool has_sync, has_flush, is_broken;
 	bool is_prepare_only;         /* no Bind, no Execute */
+	bool has_unknown_token;       /* seawall.token cannot be shown or set yet */
 	bool has_named;               /* it speaks of a named statement */
 	bool has_other_portal;        /* it speaks of a portal that its last Bind has not made */
 	uint32_t blind_count;         /* Binds that no Describe follows at once */

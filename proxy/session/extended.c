@@ -402,6 +402,15 @@ static bool is_discard_in_company(const struct sw_unit *unit)
 	return unit->flags & SW_V_DISCARD_ALL && unit->statements > 1;
 }
 
+/* The batch is on its way to a node, and a hint asks for what that one cannot do: then the session has ended. */
+static bool is_hint_too_late(struct sw_session *session, struct sw_unit *unit)
+{
+	if (!unit->problem && !sw_hint_is_unmet(session, unit))
+		return false;
+	break_protocol(session, "a hint that cannot be followed comes too late in a pipeline");
+	return true;
+}
+
 /* ---- a query or a function call behind a batch without Sync: it ends the batch, with one ReadyForQuery for both */
 
 /* A Sync of Seawall's own; what the client has sent behind it waits for its answer. */
@@ -443,6 +452,8 @@ static bool send_query(struct sw_session *session, struct sw_unit *unit, const s
 	if (is_query)
 		sw_session_forget_unnamed(session);
 	sw_unit_add(session, unit, is_query ? statement : &sw_call_statement);
+	if (is_hint_too_late(session, unit))
+		return false;
 	unit->is_sent = true;
 	unit->is_extended = false;
 	send_raw(session, message);
@@ -485,6 +496,8 @@ static bool send_message(struct sw_session *session, struct sw_unit *unit, const
 		break_protocol(session, "DISCARD ALL cannot share a pipeline with other statements");
 		return false;
 	}
+	if (is_hint_too_late(session, unit))
+		return false;
 	switch (message->type) {
 	case 'P':
 		if (message->len == message->total)
@@ -604,6 +617,8 @@ static bool begin_batch(struct sw_session *session, const uint8_t *bytes, size_t
 
 		session->unit = NULL;
 		sw_unit_free(session->engine, unit);
+		if (seen.has_unknown_token && sw_token_wait(session))
+			return false;
 		sw_local_batch(session, bytes, used);
 		*ret_used = used;
 		return false;

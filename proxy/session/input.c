@@ -172,6 +172,8 @@ static size_t consume_query(struct sw_session *session, const uint8_t *bytes, si
 			return 0;
 		}
 		statement = sw_session_query(session, text, total - SW_HEADER_BYTES - 1);
+		if (!unit && !sw_token_is_known(session, statement) && sw_token_wait(session))
+			return 0;
 		if (sw_local_query(session, statement))
 			return total;
 	}
@@ -296,6 +298,8 @@ static size_t consume_when_ready(struct sw_session *session, const uint8_t *byte
 {
 	if (session->is_skipping && bytes[0] != 'X')
 		return consume_skipped(session, bytes, len, total);
+	if ((session->asked_ns || session->has_token) && bytes[0] != 'X' && !sw_token_resume(session))
+		return 0;
 	switch (bytes[0]) {
 	case 'Q':
 		return consume_query(session, bytes, len, total);

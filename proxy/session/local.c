@@ -14,34 +14,70 @@
 #include "proxy/wire/reader.h"
 #include "router/verdicts.h"
 
-static const char *const level_texts[] = {
-	[SW_LEVEL_OFF] = "off", [SW_LEVEL_EVENTUAL] = "eventual", [SW_LEVEL_SESSION] = "session", [SW_LEVEL_STRONG] = "strong"};
-
 /* ---- settings of seawall */
 
-const char *sw_local_set(struct sw_session *session, const char *name, const char *value)
+const struct sw_problem *sw_local_set_level(struct sw_session *session, const char *value)
 {
-	if (strcasecmp(name, "consistency") != 0)
-		return strcasecmp(name, "last_route") == 0 || strcasecmp(name, "node") == 0 ?
-			       "this setting of seawall can only be shown" :
-			       "this version of seawall has no such setting";
-	for (size_t i = 0; i < sizeof(level_texts) / sizeof(*level_texts); i++) {
-		if (strcasecmp(value, level_texts[i]) == 0) {
-			session->level = (uint8_t)i;
-			session->has_level = true;
-			return NULL;
-		}
-	}
-	return "seawall.consistency is one of off, eventual, session, strong";
+	static const struct sw_problem
+		unknown = {.severity = "ERROR", .sqlstate = "22023",
+			.message = "seawall.consistency is one of off, eventual, session, strong"},
+		too_weak = {.severity = "ERROR", .sqlstate = "22023",
+			.message = "this level is weaker than minimum_consistency allows",
+			.hint = "SHOW CONFIG on the console shows minimum_consistency, the weakest level that a session may have."};
+	enum sw_consistency level;
+
+	if (!sw_level_parse(value, strlen(value), &level))
+		return &unknown;
+	if (sw_level_is_weaker(level, (enum sw_consistency)session->engine->config->minimum_consistency))
+		return &too_weak;
+	session->level = (uint8_t)level;
+	session->has_level = true;
+	return NULL;
 }
 
-void sw_local_reset(struct sw_session *session)
+const struct sw_problem *sw_local_no_such_setting(const char *name)
+{
+	static const struct sw_problem
+		only_shown = {.severity = "ERROR", .sqlstate = "22023", .message = "this setting of seawall can only be shown"},
+		unknown = {.severity = "ERROR", .sqlstate = "22023", .message = "this version of seawall has no such setting",
+			.hint = "seawall.consistency and seawall.token can be set."};
+
+	return strcasecmp(name, "last_route") == 0 || strcasecmp(name, "node") == 0 ? &only_shown : &unknown;
+}
+
+static void reset_level(struct sw_session *session)
 {
 	const struct sw_config *config = session->engine->config;
 
 	session->has_level = false;
 	session->level = (uint8_t)sw_config_level(config, sw_config_database(config, session->database->name),
 		sw_config_user(config, session->user));
+}
+
+void sw_local_apply_config(struct sw_session *session)
+{
+	const struct sw_config *config = session->engine->config;
+
+	session->has_hints = sw_config_hints(config, sw_config_user(config, session->user));
+	if (!session->has_level ||
+		sw_level_is_weaker((enum sw_consistency)session->level, (enum sw_consistency)config->minimum_consistency))
+		reset_level(session);
+}
+
+/* SET where there is a value, else RESET; NULL, or what is wrong. */
+static const struct sw_problem *set(struct sw_session *session, const char *name, const char *value)
+{
+	static const struct sw_problem no_reset = {.severity = "ERROR", .sqlstate = "22023",
+		.message = "seawall.token cannot be reset or empty: a session never sees less than it has seen"};
+
+	if (strcasecmp(name, "token") == 0)
+		return *value ? sw_token_set(session, value) : &no_reset;
+	if (strcasecmp(name, "consistency") != 0)
+		return sw_local_no_such_setting(name);
+	if (*value)
+		return sw_local_set_level(session, value);
+	reset_level(session);
+	return NULL;
 }
 
 static const char *node_name(const struct sw_session *session)
@@ -55,7 +91,7 @@ static const char *node_name(const struct sw_session *session)
 struct shown {
 	int count;
 	const char *names[SHOWN_COLUMNS_MAX], *values[SHOWN_COLUMNS_MAX];
-	char floor[40], at[40], waited[16];
+	char floor[40], at[40], waited[16], token[SW_TOKEN_TEXT_MAX];
 };
 
 static void print_position(char *out, size_t size, struct sw_position position)
@@ -89,16 +125,19 @@ static void show_last_route(const struct sw_session *session, struct shown *show
 	add_column(shown, "waited_us", shown->waited);
 }
 
-/* False where there is no such setting. */
+/* The columns, and the values but for the token's, which takes more; false where there is no such setting. */
 static bool show(const struct sw_session *session, const char *name, struct shown *shown)
 {
 	shown->count = 0;
+	shown->token[0] = '\0';
 	if (strcasecmp(name, "consistency") == 0)
-		add_column(shown, "seawall.consistency", level_texts[session->level]);
+		add_column(shown, "seawall.consistency", sw_level_text((enum sw_consistency)session->level));
 	else if (strcasecmp(name, "last_route") == 0)
 		show_last_route(session, shown);
 	else if (strcasecmp(name, "node") == 0)
 		add_column(shown, "seawall.node", node_name(session));
+	else if (strcasecmp(name, "token") == 0)
+		add_column(shown, "seawall.token", shown->token);
 	else
 		return false;
 	return true;
@@ -139,11 +178,38 @@ static const char *short_name(const struct sw_verdict *verdict)
 	return dot ? dot + 1 : verdict->names[0];
 }
 
-static struct sw_problem bad_setting(const struct sw_verdict *verdict, const char *what)
+/* NULL, or what is wrong. */
+static const struct sw_problem *execute_show(struct sw_session *session, const char *name, bool describes)
 {
-	(void)verdict;
-	return (struct sw_problem){.severity = "ERROR", .sqlstate = "22023", .message = what,
-		.hint = "SHOW seawall.consistency, seawall.last_route and seawall.node can be shown; seawall.consistency can be set."};
+	static const struct sw_problem unknown = {.severity = "ERROR", .sqlstate = "42704",
+		.message = "unrecognized configuration parameter of seawall",
+		.hint = "seawall.consistency, seawall.token, seawall.last_route and seawall.node can be shown."};
+	struct sw_buf *out = &session->engine->assembly;
+	const struct sw_problem *problem;
+	struct shown shown;
+
+	if (!show(session, name, &shown))
+		return &unknown;
+	problem = strcasecmp(name, "token") == 0 ? sw_token_show(session, shown.token) : NULL;
+	if (problem)
+		return problem;
+	if (describes)
+		sw_msg_row_description(out, shown.names, shown.count);
+	sw_msg_data_row(out, shown.values, shown.count);
+	sw_msg_command_complete(out, "SHOW");
+	return NULL;
+}
+
+static const struct sw_problem *execute_set(struct sw_session *session, const struct sw_verdict *verdict)
+{
+	static const struct sw_problem local = {.severity = "ERROR", .sqlstate = "22023",
+		.message = "settings of seawall hold for the session: use SET, not SET LOCAL"};
+	const struct sw_problem *problem =
+		verdict->flags & SW_V_LOCAL ? &local : set(session, short_name(verdict), verdict->value);
+
+	if (!problem)
+		sw_msg_command_complete(&session->engine->assembly, verdict->value[0] ? "SET" : "RESET");
+	return problem;
 }
 
 /* Executes it: rows and CommandComplete, or an error. False where it failed. */
@@ -151,9 +217,7 @@ static bool execute(struct sw_session *session, const struct sw_statement *state
 {
 	const struct sw_verdict *verdict = &statement->verdict;
 	struct sw_buf *out = &session->engine->assembly;
-	const char *problem_text = NULL;
-	struct sw_problem problem;
-	struct shown shown;
+	const struct sw_problem *problem;
 
 	if (session->txn_status == 'E') {
 		sw_msg_problem(out, &(struct sw_problem){.severity = "ERROR", .sqlstate = "25P02",
@@ -164,32 +228,10 @@ static bool execute(struct sw_session *session, const struct sw_statement *state
 		sw_msg_command_complete(out, sw_local_deallocate(session, statement));
 		return true;
 	}
-	if (verdict->flags & SW_V_SHOW) {
-		if (!show(session, short_name(verdict), &shown)) {
-			problem = bad_setting(verdict, "unrecognized configuration parameter of seawall");
-			strcpy(problem.sqlstate, "42704");
-			sw_msg_problem(out, &problem);
-			return false;
-		}
-		if (describes)
-			sw_msg_row_description(out, shown.names, shown.count);
-		sw_msg_data_row(out, shown.values, shown.count);
-		sw_msg_command_complete(out, "SHOW");
-		return true;
-	}
-	if (verdict->flags & SW_V_LOCAL)
-		problem_text = "settings of seawall hold for the session: use SET, not SET LOCAL";
-	else if (verdict->value[0])
-		problem_text = sw_local_set(session, short_name(verdict), verdict->value);
-	else
-		sw_local_reset(session);
-	if (problem_text) {
-		problem = bad_setting(verdict, problem_text);
-		sw_msg_problem(out, &problem);
-		return false;
-	}
-	sw_msg_command_complete(out, verdict->value[0] ? "SET" : "RESET");
-	return true;
+	problem = verdict->flags & SW_V_SHOW ? execute_show(session, short_name(verdict), describes) : execute_set(session, verdict);
+	if (problem)
+		sw_msg_problem(out, problem);
+	return !problem;
 }
 
 /* ---- errors of our own */
@@ -242,6 +284,7 @@ static void ask_console(struct sw_session *session, const char *sql)
 bool sw_local_query(struct sw_session *session, struct sw_statement *statement)
 {
 	struct sw_buf *out = &session->engine->assembly;
+	bool is_done;
 
 	if (!sw_local_is(session, statement) || session->unit)
 		return false;
@@ -251,7 +294,9 @@ bool sw_local_query(struct sw_session *session, struct sw_statement *statement)
 		ask_console(session, statement->text);
 		return true;
 	}
-	if (!execute(session, statement, true)) {
+	is_done = execute(session, statement, true);
+	sw_token_answered(session);
+	if (!is_done) {
 		sw_local_end_in_error(session);
 		return true;
 	}
@@ -405,6 +450,7 @@ void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len
 	}
 	if (batch.bound)
 		sw_statement_unref(batch.bound);
+	sw_token_answered(session);
 	if (batch.has_failed && has_sync) {
 		sw_local_end_in_error(session);
 		return;

@@ -62,11 +62,14 @@ static bool add_setting(struct sw_session *session, const char *name, const char
 	char message[256];
 
 	if (strncasecmp(name, "seawall.", 8) == 0) {
-		const char *problem = sw_local_set(session, name + 8, value);
+		const struct sw_problem *problem = strcasecmp(name + 8, "consistency") == 0 ? sw_local_set_level(session, value) :
+						   strcasecmp(name + 8, "token") == 0 ? sw_token_remember(session, value) :
+											sw_local_no_such_setting(name + 8);
 
 		if (!problem)
 			return true;
-		refuse(session, "22023", problem, "See docs/configuration.md for the settings of a session.");
+		refuse(session, "22023", problem->message,
+			problem->hint ? problem->hint : "See docs/configuration.md for the settings of a session.");
 		return false;
 	}
 	if (!is_setting_name(name) || strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0) {
@@ -567,6 +570,8 @@ static void let_in(struct sw_session *session, struct sw_settings *facts)
 	struct sw_engine *engine = session->engine;
 	struct sw_buf *out = &engine->assembly;
 
+	if (!sw_token_may_enter(session))
+		return;
 	if (is_catalog_awaited(session)) {
 		session->state = SW_SESSION_WELCOME;
 		session->facts = sw_settings_ref(facts);
@@ -601,6 +606,7 @@ static void welcome_to_console(struct sw_session *session)
 		{"client_encoding", "UTF8"}, {"DateStyle", "ISO, MDY"}, {"TimeZone", "UTC"}, {"integer_datetimes", "on"},
 		{"standard_conforming_strings", "on"}};
 
+	session->has_token = false; /* the console reads nothing of the cluster's */
 	session->params = sw_settings_empty(session->engine->settings);
 	for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++)
 		sw_settings_change(&session->params, facts[i][0], facts[i][1]);
@@ -624,8 +630,7 @@ static void apply_user(struct sw_session *session)
 	const struct sw_database_config *database = sw_config_database(config, session->database->name);
 	const struct sw_user_config *user = sw_config_user(config, session->user);
 
-	if (!session->has_level)
-		session->level = (uint8_t)sw_config_level(config, database, user);
+	sw_local_apply_config(session);
 	session->pool_mode = (uint8_t)sw_config_pool_mode(config, database, user);
 	sw_settings_unref(session->vars);
 	session->vars = sw_settings_ref(session->startup_vars);

@@ -51,6 +51,7 @@ static void scan_statement(struct sw_session *session, struct scan *scan, struct
 
 	scan->seen->statement_count++;
 	scan->seen->local_count += sw_local_is(session, statement);
+	scan->seen->has_unknown_token |= !sw_token_is_known(session, statement);
 	scan->seen->setting_count += (statement->verdict.flags & SW_V_SEAWALL) != 0;
 	if (is_ours)
 		session->unit->is_final = true; /* answered here, wherever the others run */

@@ -41,7 +41,7 @@ static bool is_replica_allowed(const struct sw_session *session, const struct sw
 		*ret_reason = SW_ROUTE_TRANSACTION;
 	else if (!is_read && !is_read_only_begin(session, unit))
 		*ret_reason = SW_ROUTE_STATEMENT;
-	else if (session->level == SW_LEVEL_OFF || (session->level == SW_LEVEL_STRONG && unit->flags & SW_V_BEGIN))
+	else if (unit->level == SW_LEVEL_OFF || (unit->level == SW_LEVEL_STRONG && unit->flags & SW_V_BEGIN))
 		*ret_reason = SW_ROUTE_LEVEL; /* each statement of a transaction is to see what had happened before it */
 	else if (session->pool_mode == SW_POOL_SESSION)
 		*ret_reason = SW_ROUTE_PINNED;
@@ -136,21 +136,28 @@ static bool may_wait_for_replica(struct sw_session *session, struct sw_unit *uni
 	return now_ns < unit->deadline_ns;
 }
 
-static enum sw_route_step wait_for_primary(struct sw_session *session, struct sw_unit *unit)
+bool sw_route_await_primary(struct sw_session *session, struct sw_unit *unit)
 {
 	int64_t now_ns = sw_clock_ns();
 	int64_t limit_ns = session->engine->config->query_wait_timeout_us * SW_NS_PER_US;
 
 	if (unit->waiting_since_ns == 0)
 		unit->waiting_since_ns = now_ns;
-	if (limit_ns > 0 && now_ns - unit->waiting_since_ns >= limit_ns) {
+	if (limit_ns > 0 && now_ns - unit->waiting_since_ns >= limit_ns)
+		return false;
+	wait_in(session, &session->engine->waiting_primary);
+	return true;
+}
+
+static enum sw_route_step wait_for_primary(struct sw_session *session, struct sw_unit *unit)
+{
+	if (!sw_route_await_primary(session, unit)) {
 		sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "57P03",
 			.message = "no primary is known",
 			.detail = "The statement must run on the primary, and no node of the cluster is one.",
 			.hint = "SHOW NODES on the console says what is wrong with each node."});
 		return SW_ROUTE_ENDED;
 	}
-	wait_in(session, &session->engine->waiting_primary);
 	return SW_ROUTE_WAIT;
 }
 
@@ -193,7 +200,7 @@ static enum sw_route_step settle(struct sw_session *session, struct sw_unit *uni
 	int64_t now_ns;
 	int witness;
 
-	if (floor->shown_ns == 0 || session->level < SW_LEVEL_SESSION || config->wait_for_primary_us == 0 ||
+	if (floor->shown_ns == 0 || unit->level == SW_LEVEL_EVENTUAL || config->wait_for_primary_us == 0 ||
 		!may_observe(session, unit))
 		return SW_ROUTE_GO;
 	witness = sw_floor_witness(floor, &engine->view);
@@ -242,7 +249,7 @@ static struct sw_choice_request choice_of(struct sw_session *session, const stru
 		.random = sw_engine_random(engine),
 		.sticky = engine->config->sticky ? session->sticky : -1,
 		.lag_class = session->database->lag_class,
-		.is_eventual = session->level == SW_LEVEL_EVENTUAL,
+		.is_eventual = unit->level == SW_LEVEL_EVENTUAL,
 	};
 }
 
@@ -277,7 +284,7 @@ static enum sw_route_step divert(struct sw_session *session, struct sw_unit *uni
  */
 static void demand_the_present(struct sw_session *session, struct sw_unit *unit)
 {
-	if (session->level != SW_LEVEL_STRONG || unit->has_bound)
+	if (unit->level != SW_LEVEL_STRONG || unit->has_bound)
 		return;
 	unit->has_bound = true;
 	sw_floor_add_event(&session->floor, -1, true, unit->started_ns);
@@ -322,7 +329,7 @@ static int choose_replica(struct sw_session *session, struct sw_unit *unit, enum
 		return -1;
 	}
 	*ret_reason = unit->excluded ? SW_ROUTE_LOST : kind == SW_CHOICE_WAIT ? SW_ROUTE_BEHIND : SW_ROUTE_NO_REPLICA;
-	if (config->fallback == SW_FALLBACK_PRIMARY || (config->fallback == SW_FALLBACK_STALE && session->level == SW_LEVEL_STRONG)) {
+	if (config->fallback == SW_FALLBACK_PRIMARY || (config->fallback == SW_FALLBACK_STALE && unit->level == SW_LEVEL_STRONG)) {
 		*ret_step = divert(session, unit);
 		return -1;
 	}
@@ -392,7 +399,7 @@ static void on_server(struct sw_pool_waiter *waiter, struct sw_server *server)
 		return;
 	}
 	/* The node was chosen before the wait; what held then may not hold now (T34). */
-	if (!server->is_primary && session->level >= SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE &&
+	if (!server->is_primary && session->unit->level >= SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE &&
 		sw_floor_admits(&session->floor, session->engine->board, &session->engine->view, node) != SW_OK) {
 		sw_pool_give_back(server);
 		sw_session_resume(session);
@@ -528,10 +535,11 @@ static enum sw_route_step start_text_round(struct sw_session *session, const cha
 }
 
 /* Nothing was read yet, and this unit is nothing that a replica can do: the transaction goes to the primary as a whole. */
-static bool must_move(const struct sw_session *session, const struct sw_unit *unit)
+static bool must_move(struct sw_session *session, const struct sw_unit *unit)
 {
 	return session->begin && session->txn_status == 'T' && session->pins == 0 &&
 	       !(unit->flags & SW_V_END) && (!(unit->common & (SW_V_READ | SW_V_NO_DATA)) || unit->pins ||
+		       sw_hint_is_unmet(session, unit) ||
 		       unit->flags & (SW_V_READ_WRITE | SW_V_SERIALIZABLE));
 }
 
@@ -556,6 +564,13 @@ static enum sw_route_step route_attached(struct sw_session *session, struct sw_u
 		enum sw_route_step step = settle(session, unit); /* an error can still abort the transaction here */
 
 		return step == SW_ROUTE_GO ? start_text_round(session, "ROLLBACK", on_rolled_back) : step;
+	}
+	if (is_replica && !unit->is_sent && sw_hint_is_unmet(session, unit)) {
+		sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "25001",
+			.message = "a hint comes too late: its statement has to run on a replica that cannot do what it asks for",
+			.detail = "The transaction has read there, or the session's state is held there.",
+			.hint = "Put the hint in front of BEGIN."});
+		return SW_ROUTE_ENDED;
 	}
 	if (is_replica && unit->flags & SW_V_ADVISORY && !unit->is_sent) {
 		sw_unit_fail(session, &(struct sw_problem){.severity = "ERROR", .sqlstate = "0A000",
@@ -599,6 +614,11 @@ enum sw_route_step sw_route_unit(struct sw_session *session, struct sw_unit *uni
 	if (unit->problem)
 		return tell_problem(session, unit);
 	sw_engine_refresh_view(session->engine);
+	if (unit->has_token) {
+		step = sw_token_bring(session, unit);
+		if (step != SW_ROUTE_GO)
+			return step;
+	}
 	if (session->server)
 		return route_attached(session, unit);
 	if (is_replica_allowed(session, unit, &reason)) {

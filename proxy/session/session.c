@@ -489,8 +489,8 @@ void sw_sessions_apply_config(struct sw_engine *engine)
 	SW_LIST_EACH(&engine->sessions, at, after) {
 		struct sw_session *session = SW_CONTAINER_OF(at, struct sw_session, entry);
 
-		if (session->database && !session->has_level)
-			sw_local_reset(session);
+		if (session->database)
+			sw_local_apply_config(session);
 		if (session->route.reason == SW_ROUTE_DRY && !engine->config->dry_run)
 			sw_floor_add_event(&session->floor, -1, true, sw_clock_ns()); /* what it has read was the primary's after all */
 	}

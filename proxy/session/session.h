@@ -26,6 +26,7 @@
 #include "router/choose.h"
 #include "router/classify.h"
 #include "router/floor.h"
+#include "router/token.h"
 
 struct sw_auth_keys;
 struct sw_known;
@@ -113,6 +114,9 @@ struct sw_unit {
 	uint32_t excluded;          /* nodes that have failed it */
 	int64_t started_ns, waiting_since_ns, deadline_ns;
 	int64_t settle_deadline_ns; /* of its wait until the primary shows what a replica has shown; 0 = it has not waited */
+	struct sw_token token;      /* with has_token: of hints, to be brought before the unit is routed */
+	uint8_t level;              /* enum sw_consistency: the strongest that any of its statements asks for */
+	bool has_hint, has_token;
 	enum sw_route_reason forced; /* not NONE: to the primary, for this reason */
 	size_t scanned;             /* bytes of the batch that were looked at ahead and are not sent yet */
 	char their_name[SW_NAME_MAX + 8]; /* what the server calls the statement that failed; "" = unknown */
@@ -193,6 +197,8 @@ struct sw_session {
 	char *begin;                  /* text of the BEGIN READ ONLY that opened the transaction on a replica, and of what was
 	                               * said after it; NULL = that is not all that was done in it (T14) */
 	struct sw_floor floor;
+	struct sw_token token;        /* with has_token: of the startup packet, until it is known to be good */
+	int64_t asked_ns;             /* since when seawall.token waits for a sample of the primary (token.c); 0 = it does not */
 	struct sw_route route;
 	uint32_t pins;                /* enum sw_pin */
 	int32_t sticky;               /* the replica of its last read, -1 = none */
@@ -211,6 +217,9 @@ struct sw_session {
 	bool is_direct_tls;           /* TLS from the first byte, without SSLRequest */
 	bool is_console, is_admin;
 	bool has_level;               /* the client has set seawall.consistency itself */
+	bool has_token;
+	bool is_cancelled;            /* what waits for that sample */
+	bool has_hints;               /* it honours hints */
 	bool has_event;               /* the transaction has seen or changed data */
 	bool has_failed_txn;          /* an error came in it */
 	bool may_release;             /* what pins it may be gone: the server is to be asked */
@@ -329,6 +338,8 @@ enum sw_route_step { SW_ROUTE_GO, SW_ROUTE_WAIT, SW_ROUTE_ENDED };
 enum sw_route_step sw_route_unit(struct sw_session *session, struct sw_unit *unit);
 /* route.c: a server connection for the login; NULL: sw_login_on_server is called when there is one. */
 struct sw_server *sw_route_take_for_login(struct sw_session *session, struct sw_pool *pool);
+/* route.c: waits for the next word of the primary; false where the unit has waited for query_wait_timeout. */
+bool sw_route_await_primary(struct sw_session *session, struct sw_unit *unit);
 /* route.c: leaves whatever queue it stands in. */
 void sw_route_stop_waiting(struct sw_session *session);
 void sw_route_on_floor_timer(uv_timer_t *timer);
@@ -383,10 +394,12 @@ void sw_local_end_in_error(struct sw_session *session);
 struct sw_statement;
 /* True where the simple query was one of those; it is answered then (or the session waits for the console). */
 bool sw_local_query(struct sw_session *session, struct sw_statement *statement);
-/* Sets seawall.NAME; NULL, or a constant sentence that says why not. */
-const char *sw_local_set(struct sw_session *session, const char *name, const char *value);
-/* RESET seawall.consistency: back to what the configuration says. */
-void sw_local_reset(struct sw_session *session);
+/* SET seawall.consistency; NULL, or a constant problem that says why not. */
+const struct sw_problem *sw_local_set_level(struct sw_session *session, const char *value);
+/* SET of a name that is none of the settings of seawall. */
+const struct sw_problem *sw_local_no_such_setting(const char *name);
+/* Level and hints as the configuration has them now; a level that the client has set is kept where it still may be. */
+void sw_local_apply_config(struct sw_session *session);
 /* DEALLOCATE of a statement that Seawall keeps, or of all. */
 bool sw_local_is_deallocate(const struct sw_session *session, const struct sw_statement *statement);
 /* Its effect; the tag of CommandComplete. */
@@ -395,6 +408,34 @@ const char *sw_local_deallocate(struct sw_session *session, const struct sw_stat
 bool sw_local_is(const struct sw_session *session, const struct sw_statement *statement);
 /* Answers a batch of extended messages up to Sync or Flush, all of them about such statements. */
 void sw_local_batch(struct sw_session *session, const uint8_t *bytes, size_t len);
+
+/* hint.c: what the hint of a statement, which is being added to the unit, asks of it. */
+void sw_hint_apply(struct sw_session *session, struct sw_unit *unit, const struct sw_hint *hint);
+/* hint.c: does the unit run on a replica, chosen before it came, that cannot do what its hints ask for? */
+bool sw_hint_is_unmet(struct sw_session *session, const struct sw_unit *unit);
+
+/* token.c: can a SHOW or SET of seawall.token be answered now? True for every other statement. */
+bool sw_token_is_known(struct sw_session *session, const struct sw_statement *statement);
+/* token.c: waits for the primary's next sample; false where that has taken query_wait_timeout. */
+bool sw_token_wait(struct sw_session *session);
+/* token.c: the statement that may have waited has its answer. */
+void sw_token_answered(struct sw_session *session);
+/*
+ * token.c: a message comes first in line that had to wait for one, or before which the token of the startup packet is to be
+ * brought. False where it has to wait (again), or the session has ended.
+ */
+bool sw_token_resume(struct sw_session *session);
+/* token.c: the startup packet has one. NULL, or what is wrong with it. */
+const struct sw_problem *sw_token_remember(struct sw_session *session, const char *text);
+/* token.c: false where that is refused, and the session has ended. */
+bool sw_token_may_enter(struct sw_session *session);
+/* token.c: SET seawall.token, SHOW seawall.token (out[SW_TOKEN_TEXT_MAX]). NULL, or what is wrong. */
+const struct sw_problem *sw_token_set(struct sw_session *session, const char *text);
+const struct sw_problem *sw_token_show(struct sw_session *session, char *out);
+/* token.c: a hint carries one. NULL, or what is wrong with it. */
+const struct sw_problem *sw_token_hinted(struct sw_session *session, struct sw_unit *unit, const struct sw_token *token);
+/* token.c: the unit's has_token; brings it to the session's floor. */
+enum sw_route_step sw_token_bring(struct sw_session *session, struct sw_unit *unit);
 
 /* input.c: what is in force, set by the client or reported by the server (enum sw_settings_flag). */
 uint32_t sw_session_settings_flags(const struct sw_session *session);

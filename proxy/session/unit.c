@@ -44,6 +44,7 @@ struct sw_unit *sw_unit_begin(struct sw_session *session)
 		sw_buf_init(&unit->request, REQUEST_BYTES_MAX);
 	}
 	unit->common = UINT32_MAX;
+	unit->level = session->level;
 	unit->started_ns = sw_clock_ns();
 	unit->was_in_transaction = session->txn_status != 'I';
 	session->unit = unit;
@@ -160,6 +161,7 @@ void sw_unit_add(struct sw_session *session, struct sw_unit *unit, struct sw_sta
 		flags &= ~(uint32_t)SW_V_READ;
 	if (!(flags & SW_V_READ) || !unit->why)
 		unit->why = verdict->reason;
+	sw_hint_apply(session, unit, &verdict->hint);
 	forget_statement(unit);
 	if (unit->statements == 0 && statement->text) {
 		unit->statement = statement;
@@ -473,7 +475,8 @@ static bool is_reset(const struct sw_unit *unit)
 	return unit->statement && unit->flags & (SW_V_RESET | SW_V_RESET_ALL) && !(unit->flags & SW_V_MULTI) && !unit->has_failed;
 }
 
-static void note_event(struct sw_session *session, int64_t now_ns)
+/* is_admitted: by the session's floor, if it ran on a replica. */
+static void note_event(struct sw_session *session, bool is_admitted, int64_t now_ns)
 {
 	int node = (int)session->server->pool->key.node;
 
@@ -484,8 +487,7 @@ static void note_event(struct sw_session *session, int64_t now_ns)
 	}
 	sw_floor_add_event(&session->floor, node, is_on_primary(session), now_ns);
 	if (!is_on_primary(session))
-		sw_floor_note_shown(&session->floor, node,
-			session->level >= SW_LEVEL_SESSION && session->route.reason != SW_ROUTE_STALE, now_ns);
+		sw_floor_note_shown(&session->floor, node, is_admitted && session->route.reason != SW_ROUTE_STALE, now_ns);
 }
 
 void sw_unit_end(struct sw_session *session)
@@ -493,7 +495,7 @@ void sw_unit_end(struct sw_session *session)
 	struct sw_unit *unit = session->unit;
 	struct sw_stats *stats = &session->database->stats;
 	int64_t now_ns = sw_clock_ns();
-	bool is_restoring;
+	bool is_restoring, is_admitted = session->level >= SW_LEVEL_SESSION && unit->level >= SW_LEVEL_SESSION;
 
 	note_effects(session, unit);
 	session->has_calls |= unit->pins & (SW_PIN_SETTING | SW_PIN_UNSEEN) && is_on_primary(session);
@@ -513,7 +515,7 @@ void sw_unit_end(struct sw_session *session)
 	stats->transactions++;
 	note_ddl(session, now_ns);
 	if (session->has_event)
-		note_event(session, now_ns);
+		note_event(session, is_admitted, now_ns);
 	session->has_event = session->has_failed_txn = session->has_passing = false;
 	forget_begin(session);
 	if (session->touched)

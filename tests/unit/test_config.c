@@ -331,7 +331,7 @@ static void test_unknown_keys_name_the_closest(void **state)
 	        "weight)\n"
 	        "4: \"d\": unknown key \"pool_sise\" in [databases]; did you mean \"pool_size\"?\n"
 	        "6: \"u\": unknown key \"dbname\" in [users]: remove it or use a known one (pool_mode, "
-	        "consistency)\n");
+	        "consistency, hints)\n");
 	expect_faults("[seawal]\nx = 1\n[blah]\ny\n" REST,
 	        "1: unknown section [seawal]; did you mean [seawall]?\n"
 	        "3: unknown section [blah]: known are [seawall], [nodes], [databases], [users], [routing] "
@@ -341,7 +341,7 @@ static void test_unknown_keys_name_the_closest(void **state)
 static void test_what_later_versions_bring_is_refused(void **state)
 {
 	static const char *const keys[] = {
-	        "state_dir", "http_listen", "hints", "optimistic_transactions"};
+	        "state_dir", "http_listen", "optimistic_transactions"};
 	char text[256], expected[256];
 
 	(void)state;
@@ -505,6 +505,23 @@ static void test_across_keys(void **state)
 	        "2: \"listen_addr\": \"10.0.0\" is not an address: write IPv4 or IPv6 addresses, localhost "
 	        "or *\n");
 	sw_config_unref(load_good("[seawall]\nlisten_addr =\nunix_socket_dir = /tmp\n" REST));
+}
+
+static void test_no_level_is_weaker_than_the_minimum(void **state)
+{
+	struct sw_config *config;
+
+	(void)state;
+	expect_faults("[routing]\nminimum_consistency = strong\nconsistency = session\n[databases]\nd = consistency=eventual\n"
+	              "e = consistency=off\n[users]\nu = consistency=session hints=on\nv = consistency=strong\n" REST,
+	        "2: [routing]: \"consistency\" (session) is weaker than \"minimum_consistency\" (strong): raise it\n"
+	        "5: d: \"consistency\" (eventual) is weaker than \"minimum_consistency\" (strong): raise it\n"
+	        "8: u: \"consistency\" (session) is weaker than \"minimum_consistency\" (strong): raise it\n");
+	config = load_good("[routing]\nminimum_consistency = session\nhints = on\n[users]\nu = hints=off\n" REST);
+	assert_int_equal(config->minimum_consistency, SW_LEVEL_SESSION);
+	assert_true(sw_config_hints(config, NULL));
+	assert_false(sw_config_hints(config, sw_config_user(config, "u")));
+	sw_config_unref(config);
 }
 
 static void test_auth_query_has_one_parameter_and_a_role(void **state)
@@ -835,6 +852,7 @@ int main(void)
 	        cmocka_unit_test(test_entry_limit),
 	        cmocka_unit_test(test_names),
 	        cmocka_unit_test(test_across_keys),
+	        cmocka_unit_test(test_no_level_is_weaker_than_the_minimum),
 	        cmocka_unit_test(test_auth_query_has_one_parameter_and_a_role),
 	        cmocka_unit_test(test_pam_needs_no_auth_file),
 	        cmocka_unit_test(test_delay_of_refusals),
