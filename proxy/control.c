@@ -2,7 +2,7 @@
  * The control thread: starts monitor and workers, carries mail between them, reloads, answers the console, stops.
  * Everything here runs on the main thread's loop, but for the functions named hook_*, which workers and PAM's threads call:
  * they only post.
- * Invariant: workers run from the first view of the cluster (or a second after the start) until the loop has ended.
+ * Invariant: workers run from when the cluster is known (or a second after the start) until the loop has ended.
  * What is not here: what the console says (admin.c), what the monitor sees (lagmon), what workers do (worker.c).
  */
 #include "proxy/control.h"
@@ -491,6 +491,7 @@ static void start_workers(struct control *control)
 	if (control->is_running || control->is_stopping)
 		return;
 	control->is_running = true;
+	sw_board_unwant(control->board);
 	uv_timer_stop(&control->first_look);
 	for (uint32_t i = 0; i < control->worker_count; i++)
 		control->workers[i] = sw_worker_start((int)i, control->board, control->secrets, control->setup,
@@ -516,6 +517,18 @@ static bool is_news(const struct sw_view *old, const struct sw_view *new)
 	return false;
 }
 
+/* A primary is there, and of each replica that is there it is known whether it may serve: the first client finds it so. */
+static bool is_cluster_known(const struct sw_view *view)
+{
+	for (uint32_t n = 0; n < view->node_count; n++) {
+		const struct sw_view_node *node = &view->node[n];
+
+		if (node->is_up && node->role == SW_ROLE_REPLICA && !node->is_lineage_ok && !node->is_delayed)
+			return false;
+	}
+	return view->primary >= 0;
+}
+
 static void on_view(const struct sw_view *view, void *arg)
 {
 	struct control *control = arg;
@@ -525,7 +538,7 @@ static void on_view(const struct sw_view *view, void *arg)
 	if (control->is_stopping)
 		return;
 	if (!control->is_running) {
-		if (view->primary >= 0)
+		if (is_cluster_known(view))
 			start_workers(control);
 		return;
 	}
@@ -576,6 +589,7 @@ static enum sw_err init(struct control *control)
 	control->first_look.data = control;
 	uv_timer_start(&control->first_look, on_first_look, FIRST_LOOK_MS, 0);
 	control->board = sw_board_new();
+	sw_board_want(control->board); /* until the workers start */
 	control->monitor = sw_monitor_new(&control->loop, control->board, config, &hooks);
 	control->secrets = sw_secrets_new(SW_SECRETS_MAX);
 	control->pam = sw_pam_new(sw_pam_check, hook_pam, control);
