@@ -23,6 +23,13 @@ def seawall(cluster):
 
 
 @pytest.fixture(scope="module")
+def narrow(cluster):
+    """One worker and one server connection a node: every client shares it with every other."""
+    with Seawall(cluster, config={"seawall": {"workers": 1, "default_pool_size": 1}}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def own_cluster():
     """A cluster that a module's tests may pause, stop and kill; each puts it back."""
     with Cluster(standbys=2, conf=WITNESS_CONF) as running:

@@ -21,6 +21,7 @@ from lib.wire import ServerError, Wire, query, rows, startup
 ASKER, ASKER_PASSWORD = "asker", "asker secret"
 QUERY = "SELECT username, password FROM lookup.get_auth($1)"
 SLOW = "SELECT username, password FROM lookup.slow($1)"
+PATIENT = {"monitor": {"query_timeout": "30s"}}
 HANGS = "SELECT username, password FROM lookup.hangs($1)"
 NOT_LOOKED_UP = "08006"
 SETUP = """
@@ -37,7 +38,7 @@ CREATE FUNCTION lookup.slow(p_name text) RETURNS TABLE(username text, password t
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
     RAISE LOG 'looked up % tls %', p_name, false;
-    PERFORM pg_sleep(0.5);
+    PERFORM pg_advisory_xact_lock_shared(4242); -- as long as the test holds it
     RETURN QUERY SELECT s.usename::text, s.passwd::text FROM pg_shadow s WHERE s.usename = p_name;
 END $$;
 CREATE FUNCTION lookup.hangs(p_name text) RETURNS TABLE(username text, password text)
@@ -146,9 +147,18 @@ def times_asked(cluster, name):
     return sum(open(node.log_path, errors="replace").read().count("looked up %s tls" % name) for node in cluster.nodes)
 
 
-def wait_for_asking(seawall):
-    """Until a client waits for auth_query."""
-    wait_until(lambda: "wait_secret" in [row["step"] for row in seawall.console("SHOW CLIENTS")], 10, "it to wait")
+def wait_for_asking(seawall, count=1):
+    """Until so many clients wait for auth_query."""
+    wait_until(lambda: [row["step"] for row in seawall.console("SHOW CLIENTS")].count("wait_secret") == count, 10,
+               "%d to wait" % count)
+
+
+@contextlib.contextmanager
+def held_up(cluster):
+    """What SLOW asks is not answered meanwhile."""
+    with cluster.primary.connect("postgres") as connection:
+        connection.execute("SELECT pg_advisory_lock(4242)")
+        yield
 
 
 # -- who gets in
@@ -339,8 +349,12 @@ def in_threads(count, work):
 
 def test_logins_of_one_user_at_the_same_time_are_one_question(start, make_role):
     role = make_role()
-    seawall = start(auth_query=SLOW)
-    assert in_threads(40, lambda _: outcome(seawall, role)) == ["in"] * 40
+    seawall = start(auth_query=SLOW, more=PATIENT)
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        with held_up(role.cluster):
+            logins = [pool.submit(outcome, seawall, role) for _ in range(40)]
+            wait_for_asking(seawall, 40)
+        assert [login.result() for login in logins] == ["in"] * 40
     assert times_asked(role.cluster, role.name) == 1
 
 
@@ -360,10 +374,12 @@ def test_many_users_at_the_same_time(start, nodes):
 
 def test_who_leaves_while_he_waits(start, make_role):
     role = make_role()
-    seawall = start(auth_query=SLOW)
-    for _ in range(20):
-        with Wire(seawall.host, seawall.port) as wire:
-            wire.send(startup({"user": role.name, "database": "app"}))
+    seawall = start(auth_query=SLOW, more=PATIENT)
+    with held_up(role.cluster):
+        for _ in range(20):
+            with Wire(seawall.host, seawall.port) as wire:
+                wire.send(startup({"user": role.name, "database": "app"}))
+        wait_until(lambda: times_asked(role.cluster, role.name) == 1, 5, "the question")
     assert outcome(seawall, role) == "in"
     assert len(seawall.console("SHOW CLIENTS")) == 1
 

@@ -9,10 +9,9 @@ import threading
 import psycopg
 import pytest
 
-from lib.cluster import Cluster
 from lib.proxy import last_route
 from lib.wait import wait_until
-from lib.witness import WITNESS_CONF, make_table
+from lib.witness import make_table
 
 COUNT = "SELECT count(*) FROM %s WHERE id = 100"
 ON_PRIMARY = "SELECT count(*) FROM %s, pg_advisory_xact_lock_shared(1) WHERE id = 100"
@@ -45,15 +44,9 @@ class Background(threading.Thread):
         return self.returned
 
 
-@pytest.fixture(scope="module")
-def pair():
-    with Cluster(standbys=2, conf=WITNESS_CONF) as running:
-        yield running
-
-
 @pytest.fixture
-def table(pair):
-    return make_table(pair)
+def table(own_cluster):
+    return make_table(own_cluster)
 
 
 def many_subtransactions(table, first):
@@ -98,19 +91,19 @@ def wait_for_settle(seawall, count=1):
     wait_until(lambda: counters(seawall)[0] == count, 10, "a statement to wait for the primary")
 
 
-def test_T46_without_the_guard_a_session_goes_back(pair, table, make_seawall):
+def test_T46_without_the_guard_a_session_goes_back(own_cluster, table, make_seawall):
     """The test's own proof: what the other tests forbid is what happens where nobody asks for order."""
-    seawall = make_seawall(pair, config={"routing": {"consistency": "eventual"}})
-    with commit_held_back(pair, table), seawall.connect() as connection:
+    seawall = make_seawall(own_cluster, config={"routing": {"consistency": "eventual"}})
+    with commit_held_back(own_cluster, table), seawall.connect() as connection:
         assert value(connection, COUNT % table) == 1
         assert value(connection, ON_PRIMARY % table) == 0
         assert counters(seawall) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("level", ["session", "strong"])
-def test_T46_a_read_on_the_primary_waits(pair, table, make_seawall, level):
-    seawall = make_seawall(pair, config={"routing": {"wait_for_primary": "30s", "consistency": level}})
-    with commit_held_back(pair, table) as release, seawall.connect() as connection:
+def test_T46_a_read_on_the_primary_waits(own_cluster, table, make_seawall, level):
+    seawall = make_seawall(own_cluster, config={"routing": {"wait_for_primary": "30s", "consistency": level}})
+    with commit_held_back(own_cluster, table) as release, seawall.connect() as connection:
         assert value(connection, COUNT % table) == 1
         assert last_route(connection).node in ("pg2", "pg3")
         read = Background(lambda: value(connection, ON_PRIMARY % table))
@@ -148,11 +141,11 @@ def moved(connection, table):
 
 
 @pytest.mark.parametrize("act", [in_transaction, with_parameters, update, moved])
-def test_T46_whatever_sees_data_on_the_primary_waits(pair, table, make_seawall, act):
-    pair.primary.execute("GRANT ALL ON %s TO PUBLIC" % table)
-    pair.wait_caught_up()
-    seawall = make_seawall(pair, config=WAITS)
-    with commit_held_back(pair, table) as release, seawall.connect() as connection:
+def test_T46_whatever_sees_data_on_the_primary_waits(own_cluster, table, make_seawall, act):
+    own_cluster.primary.execute("GRANT ALL ON %s TO PUBLIC" % table)
+    own_cluster.wait_caught_up()
+    seawall = make_seawall(own_cluster, config=WAITS)
+    with commit_held_back(own_cluster, table) as release, seawall.connect() as connection:
         assert value(connection, COUNT % table) == 1
         work = Background(lambda: act(connection, table))
         wait_for_settle(seawall)
@@ -160,34 +153,34 @@ def test_T46_whatever_sees_data_on_the_primary_waits(pair, table, make_seawall, 
         assert work.result() == 1
 
 
-def test_T46_what_sees_nothing_does_not_wait(pair, table, make_seawall):
-    seawall = make_seawall(pair, config=WAITS)
-    with commit_held_back(pair, table), seawall.connect() as connection:
+def test_T46_what_sees_nothing_does_not_wait(own_cluster, table, make_seawall):
+    seawall = make_seawall(own_cluster, config=WAITS)
+    with commit_held_back(own_cluster, table), seawall.connect() as connection:
         assert value(connection, COUNT % table) == 1
         connection.execute("SET work_mem = '5MB'")
         assert value(connection, COUNT % table) == 1
         assert counters(seawall) == (0, 0, 0)
 
 
-def test_T46_a_session_that_has_read_on_no_replica_does_not_wait(pair, table, make_seawall):
-    seawall = make_seawall(pair, config=WAITS)
-    with commit_held_back(pair, table), seawall.connect() as connection:
+def test_T46_a_session_that_has_read_on_no_replica_does_not_wait(own_cluster, table, make_seawall):
+    seawall = make_seawall(own_cluster, config=WAITS)
+    with commit_held_back(own_cluster, table), seawall.connect() as connection:
         assert value(connection, ON_PRIMARY % table) == 0
         assert counters(seawall) == (0, 0, 0)
 
 
-def test_T46_the_wait_is_bounded(pair, table, make_seawall):
-    seawall = make_seawall(pair, config={"routing": {"wait_for_primary": "50ms"}})
-    with commit_held_back(pair, table), seawall.connect() as connection:
+def test_T46_the_wait_is_bounded(own_cluster, table, make_seawall):
+    seawall = make_seawall(own_cluster, config={"routing": {"wait_for_primary": "50ms"}})
+    with commit_held_back(own_cluster, table), seawall.connect() as connection:
         assert value(connection, COUNT % table) == 1
         assert value(connection, ON_PRIMARY % table) == 0
         assert value(connection, ON_PRIMARY % table) == 0  # once is enough
         assert counters(seawall) == (1, 1, 1)
 
 
-def test_T46_fallback_error(pair, table, make_seawall):
-    seawall = make_seawall(pair, config={"routing": {"wait_for_primary": "50ms", "fallback": "error"}})
-    with commit_held_back(pair, table) as release, seawall.connect() as connection:
+def test_T46_fallback_error(own_cluster, table, make_seawall):
+    seawall = make_seawall(own_cluster, config={"routing": {"wait_for_primary": "50ms", "fallback": "error"}})
+    with commit_held_back(own_cluster, table) as release, seawall.connect() as connection:
         assert value(connection, COUNT % table) == 1
         for _ in range(2):
             with pytest.raises(psycopg.Error) as refused:
@@ -202,27 +195,27 @@ def test_T46_fallback_error(pair, table, make_seawall):
         assert value(connection, ON_PRIMARY % table) == 1
 
 
-def test_T46_no_wait_where_none_is_wanted(pair, table, make_seawall):
-    seawall = make_seawall(pair, config={"routing": {"wait_for_primary": "0"}})
-    with commit_held_back(pair, table), seawall.connect() as connection:
+def test_T46_no_wait_where_none_is_wanted(own_cluster, table, make_seawall):
+    seawall = make_seawall(own_cluster, config={"routing": {"wait_for_primary": "0"}})
+    with commit_held_back(own_cluster, table), seawall.connect() as connection:
         assert value(connection, COUNT % table) == 1
         assert value(connection, ON_PRIMARY % table) == 0
         assert counters(seawall) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("sticky", ["on", "off"])
-def test_T46_a_long_transaction_delays_nobody(pair, table, make_seawall, sticky):
+def test_T46_a_long_transaction_delays_nobody(own_cluster, table, make_seawall, sticky):
     """Also one with subtransactions, whose ids lie above all that the primary's snapshot lists, and a prepared one."""
-    seawall = make_seawall(pair, config={"routing": {"wait_for_primary": "30s", "sticky": sticky}})
+    seawall = make_seawall(own_cluster, config={"routing": {"wait_for_primary": "30s", "sticky": sticky}})
     with contextlib.ExitStack() as stack:
-        long, other, connection = (stack.enter_context(node.connect()) for node in (pair.primary, pair.primary, seawall))
+        long, other, connection = (stack.enter_context(node.connect()) for node in (own_cluster.primary, own_cluster.primary, seawall))
         other.execute("BEGIN")
         other.execute("INSERT INTO %s VALUES (200)" % table)
         other.execute("PREPARE TRANSACTION 'long'")
         stack.callback(other.execute, "ROLLBACK PREPARED 'long'")
         long.execute("BEGIN")
         long.execute(many_subtransactions(table, 201))
-        pair.primary.execute("CHECKPOINT")  # or what it has written may not reach the replicas before it ends
+        own_cluster.primary.execute("CHECKPOINT")  # or what it has written may not reach the replicas before it ends
         for _ in range(10):
             assert value(connection, COUNT % table) == 0
             assert last_route(connection).node in ("pg2", "pg3")
@@ -230,14 +223,14 @@ def test_T46_a_long_transaction_delays_nobody(pair, table, make_seawall, sticky)
         assert counters(seawall) == (10, 0, 0)
 
 
-def test_T46_many_sessions_wait_for_the_same(pair, table, make_seawall):
+def test_T46_many_sessions_wait_for_the_same(own_cluster, table, make_seawall):
     """… beside a transaction that goes on; each on its own replica, in both workers."""
-    seawall = make_seawall(pair, config=WAITS)
+    seawall = make_seawall(own_cluster, config=WAITS)
     with contextlib.ExitStack() as stack:
-        long = stack.enter_context(pair.primary.connect())
+        long = stack.enter_context(own_cluster.primary.connect())
         long.execute("BEGIN")
         long.execute("INSERT INTO %s VALUES (200)" % table)
-        release = stack.enter_context(commit_held_back(pair, table))
+        release = stack.enter_context(commit_held_back(own_cluster, table))
         sessions = [stack.enter_context(seawall.connect()) for _ in range(12)]
         assert [value(session, COUNT % table) for session in sessions] == [1] * 12
         reads = [Background(lambda session=session: value(session, ON_PRIMARY % table)) for session in sessions]
@@ -247,10 +240,10 @@ def test_T46_many_sessions_wait_for_the_same(pair, table, make_seawall):
         assert counters(seawall) == (12, 12, 0)
 
 
-def test_T46_more_early_commits_than_a_replica_tells_of(pair, table, make_seawall):
-    seawall = make_seawall(pair, config=WAITS)
+def test_T46_more_early_commits_than_a_replica_tells_of(own_cluster, table, make_seawall):
+    seawall = make_seawall(own_cluster, config=WAITS)
     sql = many_subtransactions("%s", 100)
-    with commit_held_back(pair, table, sql) as release, seawall.connect() as connection:
+    with commit_held_back(own_cluster, table, sql) as release, seawall.connect() as connection:
         assert value(connection, COUNT % table) == 1
         read = Background(lambda: value(connection, ON_PRIMARY % table))
         wait_for_settle(seawall)
@@ -260,12 +253,12 @@ def test_T46_more_early_commits_than_a_replica_tells_of(pair, table, make_seawal
         assert counters(seawall) == (1, 0, 0)  # nobody knows whether it would have gone back
 
 
-def test_T46_the_replica_is_gone(pair, table, make_seawall):
+def test_T46_the_replica_is_gone(own_cluster, table, make_seawall):
     """Then nobody can say what it had shown: all that was in progress has to end."""
-    seawall = make_seawall(pair, config=WAITS)
-    with commit_held_back(pair, table) as release, seawall.connect() as connection:
+    seawall = make_seawall(own_cluster, config=WAITS)
+    with commit_held_back(own_cluster, table) as release, seawall.connect() as connection:
         assert value(connection, COUNT % table) == 1
-        node = pair.node(last_route(connection).node)
+        node = own_cluster.node(last_route(connection).node)
         node.kill9()
         try:
             read = Background(lambda: value(connection, ON_PRIMARY % table))
@@ -278,25 +271,25 @@ def test_T46_the_replica_is_gone(pair, table, make_seawall):
         finally:
             if not node.is_running():
                 node.start()
-    pair.wait_streaming()
+    own_cluster.wait_streaming()
 
 
-def test_T46_the_primary_is_restarted(pair, table, make_seawall):
+def test_T46_the_primary_is_restarted(own_cluster, table, make_seawall):
     """What it had committed it shows after a crash; nobody is left who waits."""
-    seawall = make_seawall(pair, config=WAITS)
+    seawall = make_seawall(own_cluster, config=WAITS)
     with seawall.connect() as connection:
-        pair.primary.configure(synchronous_standby_names="ANY 1 (nobody)")
-        with pair.primary.connect() as writer:
+        own_cluster.primary.configure(synchronous_standby_names="ANY 1 (nobody)")
+        with own_cluster.primary.connect() as writer:
             insert = Background(lambda: writer.execute("INSERT INTO %s VALUES (100)" % table))
-            for node in pair.standbys:
+            for node in own_cluster.standbys:
                 wait_until(lambda: node.value(COUNT % table) == 1, 10, "%s to show the commit" % node.name)
             assert value(connection, COUNT % table) == 1
             read = Background(lambda: value(connection, ON_PRIMARY % table))
             wait_for_settle(seawall)
-            pair.primary.kill9()
-            pair.primary.start()
+            own_cluster.primary.kill9()
+            own_cluster.primary.start()
             with pytest.raises(psycopg.OperationalError):
                 insert.result()
         assert read.result() == 1
-        pair.primary.configure(synchronous_standby_names=None)
-    pair.wait_streaming()
+        own_cluster.primary.configure(synchronous_standby_names=None)
+    own_cluster.wait_streaming()

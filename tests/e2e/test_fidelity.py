@@ -10,19 +10,13 @@ import pytest
 
 from lib import wire as w
 from lib.cluster import USERS, Cluster
+from lib.crew import Crew
 from lib.proxy import ADMIN, ADMIN_PASSWORD, Seawall
 from lib.wait import wait_until
 from lib.wire import Closed, Wire, bind, execute, flush, kinds, parse, query, rows, sqlstates, sync, tags
 from lib.witness import make_table, unique
 
 ON_PRIMARY = " FROM pg_advisory_xact_lock(1)"  # behind a SELECT: it has to run on the primary, and leaves nothing
-
-
-@pytest.fixture(scope="module")
-def narrow(cluster):
-    """One worker and one server connection a node: every client shares it with every other."""
-    with Seawall(cluster, config={"seawall": {"workers": 1, "default_pool_size": 1}}) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -764,37 +758,28 @@ def test_T73_a_lock_of_a_function_that_failed_is_held_as_long_as_its_session(clu
 
 # -- clients side by side
 
-class Crowd:
+class Crowd(Crew):
     """Clients that ask the same again and again; .turns counts the answers of each, .failures has what was none."""
 
     def __init__(self, seawall, size, first, again):
+        super().__init__(size)
         self.seawall, self.first, self.again = seawall, first, again
-        self.stopped, self.turns, self.failures, self.answers = threading.Event(), [0] * size, [], set()
-        self.threads = [threading.Thread(target=self.work, args=(number,)) for number in range(size)]
+        self.turns, self.answers = [0] * size, set()
 
     def __enter__(self):
-        for thread in self.threads:
-            thread.start()
+        super().__enter__()
         self.wait_more(1)
         return self
 
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join()
-
     def work(self, number):
-        try:
-            with wired(self.seawall, deadline=30) as wire, wired(self.seawall.cluster.primary) as aside:
-                wire.ask(self.first)
-                while not self.stopped.is_set():
-                    messages = wire.ask(self.again)
-                    self.failures += w.errors(messages)
-                    self.answers.update(cell for row in rows(messages) for cell in row)
-                    self.turns[number] += 1
-                    aside.ask(query("SELECT 1"))  # elsewhere: a moment without a query here
-        except Exception as error:  # the test looks at them
-            self.failures.append(error)
+        with wired(self.seawall, deadline=30) as wire, wired(self.seawall.cluster.primary) as aside:
+            wire.ask(self.first)
+            while not self.stopped.is_set():
+                messages = wire.ask(self.again)
+                self.failures += w.errors(messages)
+                self.answers.update(cell for row in rows(messages) for cell in row)
+                self.turns[number] += 1
+                aside.ask(query("SELECT 1"))  # elsewhere: a moment without a query here
 
     def wait_more(self, turns, deadline=20):
         """Waits until each of them has had so many turns more."""

@@ -104,7 +104,7 @@ def test_a_hint_may_ask_for_less_than_the_session(connection, table, count):
     assert value(connection, count) == 4
 
 
-def test_a_write_goes_to_the_primary_whatever_its_hint_says(connection, table):
+def test_T11_a_write_goes_to_the_primary_whatever_its_hint_says(connection, table):
     connection.execute(EVENTUAL + "UPDATE %s SET note = 'y' WHERE id = 1" % table)
     assert last_route(connection)[:2] == ("pg1", "statement")
 
@@ -120,7 +120,7 @@ def test_a_constant_does_not_take_the_hint_away(connection, table):
 @pytest.mark.parametrize("hint", [
     "/* seawall: */", "/* seawall: consistency=stronk */", "/* seawall: consistensy=strong */", "/* seawall: route=replica */",
     "/* seawall: token=sw1.0 */", "/* seawall: consistency strong */"])
-def test_a_faulty_hint_is_an_error(connection, wire, hint, count):
+def test_T11_a_faulty_hint_is_an_error(connection, wire, hint, count):
     with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
         connection.execute(hint + count)
     assert "seawall: consistency=LEVEL" in refused.value.diag.message_hint
@@ -133,7 +133,7 @@ def test_a_faulty_hint_is_an_error(connection, wire, hint, count):
     assert w.kinds(wire.ask(query("ROLLBACK"))) == "CZ"
 
 
-def test_where_hints_are_off_a_comment_is_a_comment(hinted, connection, count):
+def test_T11_where_hints_are_off_a_comment_is_a_comment(hinted, connection, count):
     with hinted.connect("app_trust") as other:
         for hint in (PRIMARY, STRONG, "/* seawall: nonsense */"):
             assert value(other, hint + count) == 3

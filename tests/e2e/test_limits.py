@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import threading
 import time
 
 import psycopg
@@ -14,6 +13,7 @@ import pytest
 
 from lib import wire as w
 from lib.cluster import HOST, USERS
+from lib.crew import Crew
 from lib.wait import holds_for, wait_until
 from lib.wire import Closed, ServerError, Wire, bind, execute, kinds, parse, query, rows, sqlstates, startup, sync, tags
 from lib.witness import make_table, unique
@@ -385,31 +385,17 @@ def test_connections_over_all_nodes_and_workers(limited, backends, limit):
         assert [sqlstates(wire.until_ready()) for wire in waiting[:2]] == [[], []]
 
 
-class Crowd:
+class Crowd(Crew):
     """Clients that ask one thing after another, on threads of their own."""
 
     def __init__(self, clients, requests):
-        self.answers, self.failures, self.stopped = [0] * len(clients), [], threading.Event()
-        self.threads = [threading.Thread(target=self.work, args=(number, wire, requests[number % len(requests)]))
-                        for number, wire in enumerate(clients)]
+        super().__init__(len(clients))
+        self.clients, self.requests, self.answers = clients, requests, [0] * len(clients)
 
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join()
-
-    def work(self, number, wire, request):
-        try:
-            while not self.stopped.is_set():
-                self.failures += sqlstates(wire.ask(request))
-                self.answers[number] += 1
-        except Exception as error:  # the test's own thread asserts that there is none
-            self.failures.append(error)
+    def work(self, number):
+        while not self.stopped.is_set():
+            self.failures += sqlstates(self.clients[number].ask(self.requests[number % len(self.requests)]))
+            self.answers[number] += 1
 
 
 def test_connections_are_never_more_while_they_change_hands(limited, backends):

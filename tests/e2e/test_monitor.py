@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from lib.cluster import Cluster
+from lib.crew import Crew
 from lib.proxy import last_route
 from lib.wait import wait_until
 from lib.witness import make_table
@@ -49,37 +50,27 @@ def wait_state(seawall, name, state, deadline=10):
     wait_until(lambda: node_row(seawall, name)["state"] == state, deadline, "%s to be %s" % (name, state))
 
 
-class Load:
-    """Clients that read, and one that writes, in the background; what went wrong is in errors."""
+class Load(Crew):
+    """Clients that read in the background."""
 
-    def __init__(self, seawall, table, readers=4):
-        self.seawall, self.table = seawall, table
-        self.stopped, self.errors, self.reads, self.writes = threading.Event(), [], 0, 0
-        self.threads = [threading.Thread(target=self.read) for _ in range(readers)]
+    def __init__(self, seawall, table):
+        super().__init__(4)
+        self.seawall, self.table, self.reads = seawall, table, 0
 
     def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        wait_until(lambda: self.reads > 20 or self.errors, 10, "the load to run")
+        super().__enter__()
+        self.wait_more(20)
         return self
 
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join()
+    def work(self, _):
+        with self.seawall.connect() as connection:
+            while not self.stopped.is_set():
+                assert value(connection, "SELECT count(*) FROM " + self.table) >= 3
+                self.reads += 1
 
-    def read(self):
-        try:
-            with self.seawall.connect() as connection:
-                while not self.stopped.is_set():
-                    assert value(connection, "SELECT count(*) FROM " + self.table) >= 3
-                    self.reads += 1
-        except Exception as error:  # the test looks at them
-            self.errors.append(error)
-
-    def wait_more(self, count=100, deadline=20):
+    def wait_more(self, count=100):
         target = self.reads + count
-        wait_until(lambda: self.reads >= target or self.errors, deadline, "%d more reads" % count)
+        wait_until(lambda: self.reads >= target or self.failures, 20, "%d more reads" % count)
 
 
 def test_roles_and_states(watched):
@@ -99,7 +90,7 @@ def test_T31_T34_a_replica_goes_and_comes_back_and_no_read_fails(watched, healed
         gone.start()
         wait_state(watched, gone.name, "up")
         load.wait_more()
-    assert load.errors == []
+    assert load.failures == []
 
 
 @pytest.mark.parametrize("sql", ["SELECT count(*), pg_sleep(0) FROM %s, pg_sleep(%s)", "SELECT id, pg_sleep(0) FROM %s, pg_sleep(%s)"])
@@ -130,7 +121,7 @@ def test_all_replicas_gone(watched, healed, table):
         with watched.connect() as connection:
             assert value(connection, "SELECT count(*) FROM " + table) == 3
             assert last_route(connection).node == "pg1"
-    assert load.errors == []
+    assert load.failures == []
 
 
 def test_a_frozen_replica_is_left_out(watched, healed, table):

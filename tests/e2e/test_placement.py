@@ -13,6 +13,7 @@ import pytest
 from lib import proc
 from lib import wire as w
 from lib.cluster import USERS, Cluster
+from lib.crew import Crew
 from lib.proxy import Seawall, last_route
 from lib.wait import wait_until
 from lib.wire import Wire, bind, execute, kinds, parse, query, rows, sqlstates, sync
@@ -458,41 +459,31 @@ class Divided:
         proc.own(history)
 
 
-class Readers:
-    """Clients that read `divided`; .wrong has what is not as on the primary, .nodes those who have answered."""
+class Readers(Crew):
+    """Clients that read `divided`; .failures has what is not as on the primary, .nodes those who have answered."""
 
-    def __init__(self, seawall, right, count=3):
-        self.seawall, self.right = seawall, right
-        self.stopped, self.wrong, self.nodes, self.reads = threading.Event(), [], set(), 0
-        self.threads = [threading.Thread(target=self.work) for _ in range(count)]
+    def __init__(self, seawall, right):
+        super().__init__(3)
+        self.seawall, self.right, self.nodes, self.reads = seawall, right, set(), 0
 
     def __enter__(self):
-        for thread in self.threads:
-            thread.start()
+        super().__enter__()
         self.wait_more(50)
         return self
 
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join()
-
-    def work(self):
-        try:
-            while not self.stopped.is_set():
-                with self.seawall.connect() as connection:
-                    for _ in range(20):
-                        found = connection.execute("SELECT who, count(*) FROM divided GROUP BY 1 ORDER BY 1").fetchall()
-                        node = last_route(connection).node
-                        self.nodes.add(node)
-                        self.wrong += [(node, found)] if found != self.right else []
-                        self.reads += 1
-        except Exception as error:  # the test looks at them
-            self.wrong.append(error)
+    def work(self, _):
+        while not self.stopped.is_set():
+            with self.seawall.connect() as connection:
+                for _ in range(20):
+                    found = connection.execute("SELECT who, count(*) FROM divided GROUP BY 1 ORDER BY 1").fetchall()
+                    node = last_route(connection).node
+                    self.nodes.add(node)
+                    self.failures += [(node, found)] if found != self.right else []
+                    self.reads += 1
 
     def wait_more(self, count):
         target = self.reads + count
-        wait_until(lambda: self.reads >= target or self.wrong, 20, "%d more reads" % count)
+        wait_until(lambda: self.reads >= target or self.failures, 20, "%d more reads" % count)
 
 
 @pytest.fixture
@@ -506,9 +497,9 @@ def divided(make_seawall):
 
 
 def assert_serves_again_when_made_anew(readers, divided):
-    assert readers.wrong == [] and readers.nodes == {"pg2"}
+    assert readers.failures == [] and readers.nodes == {"pg2"}
     divided.old.reclone(divided.new)
-    wait_until(lambda: readers.wrong or "pg1" in readers.nodes, 15, "the node to serve again")
+    wait_until(lambda: readers.failures or "pg1" in readers.nodes, 15, "the node to serve again")
 
 
 def test_T40_T93_a_diverged_replica_serves_nothing_until_it_is_made_anew(divided):
@@ -516,10 +507,10 @@ def test_T40_T93_a_diverged_replica_serves_nothing_until_it_is_made_anew(divided
     with Readers(seawall, nodes.right) as readers:
         nodes.old.start()
         assert nodes.old.value("SELECT count(*) FROM divided WHERE who = 'lost'") == 1000
-        wait_until(lambda: readers.wrong or DIVERGED in seawall.log(), 10, "the node to be found")
+        wait_until(lambda: readers.failures or DIVERGED in seawall.log(), 10, "the node to be found")
         readers.wait_more(500)
         assert_serves_again_when_made_anew(readers, nodes)
-    assert readers.wrong == [] and seawall.log().count(DIVERGED) <= 1
+    assert readers.failures == [] and seawall.log().count(DIVERGED) <= 1
 
 
 def test_T40_T93_a_diverged_replica_that_is_behind_serves_nothing(divided):
@@ -533,7 +524,7 @@ def test_T40_T93_a_diverged_replica_that_is_behind_serves_nothing(divided):
     with Readers(seawall, [("both", 1), ("kept", 5010)]) as readers:
         readers.wait_more(500)
         assert_serves_again_when_made_anew(readers, nodes)
-    assert readers.wrong == [] and DIVERGED not in seawall.log()
+    assert readers.failures == [] and DIVERGED not in seawall.log()
 
 
 def test_T40_a_replica_that_comes_back_serves_once_it_has_caught_up(own_cluster, retrying):

@@ -6,11 +6,10 @@ import psycopg
 import pytest
 
 from lib import wire as w
-from lib.cluster import Cluster
 from lib.proxy import Seawall, last_route
 from lib.wait import wait_until
 from lib.wire import Wire, bind, execute, parse, rows, sync
-from lib.witness import WITNESS_CONF, Witness, make_table, unique
+from lib.witness import Witness, make_table, unique
 
 
 def value(connection, sql):
@@ -337,10 +336,9 @@ def test_T23_the_catalog_shows_what_was_just_made(session):
 # -- levels and floors, with replicas that are late on purpose
 
 @pytest.fixture(scope="module")
-def late():
+def late(own_cluster):
     """Two standbys; the tests delay and pause them, and put them back."""
-    with Cluster(standbys=2, conf=WITNESS_CONF) as running:
-        yield running
+    return own_cluster
 
 
 @pytest.fixture
@@ -532,7 +530,7 @@ def others_write_and_a_session_reads(late, seawall, table, level, rounds):
     return behind, nodes
 
 
-def test_level_strong_sees_what_others_wrote(late, late_table, make_seawall):
+def test_T49_level_strong_sees_what_others_wrote(late, late_table, make_seawall):
     late.standbys[0].set_delay(100)
     seawall = make_seawall(late, config={"routing": {"sticky": "off", "wait_for_replica": "500ms"}})
     behind, nodes = others_write_and_a_session_reads(late, seawall, late_table, "session", 100)

@@ -14,13 +14,6 @@ from lib.witness import unique
 
 
 @pytest.fixture(scope="module")
-def narrow(cluster):
-    """One worker and one server connection a node: every client shares it with every other."""
-    with Seawall(cluster, config={"seawall": {"workers": 1, "default_pool_size": 1}}) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def shared(cluster):
     """One worker and two server connections a node: one may be pinned and the other still serves everyone else."""
     with Seawall(cluster, config={"seawall": {"workers": 1, "default_pool_size": 2}}) as running:
